@@ -1,0 +1,2 @@
+//! imgtool resolves Python requirements on top of a container image, treating what the image has as fact.
+
