@@ -1,2 +1,3 @@
 //! imgtool resolves Python requirements on top of a container image, treating what the image has as fact.
 
+pub mod packaging;
