@@ -1,0 +1,130 @@
+//! One read-only view of a root file system, whether it comes from a folder or from the layers of an image.
+//!
+//! An implementation of [`RootFs`] never follows a symbolic link: it says what lies at a path and no more. Links are
+//! followed in one place, [`resolve`], which keeps them inside the root.
+
+pub mod directory;
+pub mod resolve;
+
+use crate::image_path::ImagePath;
+
+pub use directory::DirectoryRoot;
+pub use resolve::Resolved;
+
+/// What lies at a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    /// A regular file.
+    File,
+    /// A folder.
+    Directory,
+    /// A symbolic link and the text of its target, which may be absolute and may lead nowhere.
+    Symlink(String),
+    /// A device, socket or pipe: never opened.
+    Other,
+}
+
+/// What a folder's listing tells of one entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A regular file.
+    File,
+    /// A folder.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// A device, socket or pipe.
+    Other,
+}
+
+/// One entry of a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedEntry {
+    /// Its name in the folder.
+    pub name: String,
+    /// What it is, links not followed.
+    pub kind: EntryKind,
+}
+
+/// What kept a file system from answering.
+#[derive(Debug, thiserror::Error)]
+pub enum RootFsError {
+    /// Nothing lies at the path.
+    #[error("`{0}` does not exist")]
+    NotFound(ImagePath),
+    /// Something else than a regular file lies at the path.
+    #[error("`{0}` is not a regular file")]
+    NotAFile(ImagePath),
+    /// Something else than a folder lies at the path.
+    #[error("`{0}` is not a folder")]
+    NotADirectory(ImagePath),
+    /// A file is larger than its reader is ready to take.
+    #[error("`{path}` has {size} bytes, more than the {limit} that are read of such a file")]
+    TooLarge {
+        /// The file.
+        path: ImagePath,
+        /// Its size in bytes.
+        size: u64,
+        /// The most that would have been read, in bytes.
+        limit: u64,
+    },
+    /// Symbolic links that lead in a circle, or to one another too many times.
+    #[error("`{0}` leads through too many symbolic links")]
+    SymlinkLoop(ImagePath),
+    /// The machine refused.
+    #[error("cannot read `{path}`")]
+    Io {
+        /// What was to be read.
+        path: ImagePath,
+        /// Why it was not.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl RootFsError {
+    /// The error and what caused it, in one line: for notes, which have no chain of sources.
+    #[must_use]
+    pub fn with_cause(&self) -> String {
+        match self {
+            Self::Io { source, .. } => format!("{self}: {source}"),
+            _ => self.to_string(),
+        }
+    }
+}
+
+/// A read-only root file system.
+///
+/// Every path that is handed in must be *real*: none of its folders is a symbolic link, as is true of what
+/// [`resolve::resolve`] returns and of what [`RootFs::list`] finds there.
+pub trait RootFs: Send + Sync {
+    /// What lies at the real path `path`; `None` where nothing does.
+    ///
+    /// # Errors
+    /// [`RootFsError::Io`].
+    fn entry(&self, path: &ImagePath) -> Result<Option<Entry>, RootFsError>;
+
+    /// The contents of the file at the real path `path`, of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// [`RootFsError::NotFound`]; [`RootFsError::NotAFile`], also for a symbolic link; [`RootFsError::TooLarge`];
+    /// [`RootFsError::Io`].
+    fn read(&self, path: &ImagePath, limit: u64) -> Result<Vec<u8>, RootFsError>;
+
+    /// Up to `length` bytes of the file at the real path `path`, from `offset` on; fewer where the file ends.
+    ///
+    /// # Errors
+    /// As [`RootFs::read`], without a limit on the file.
+    fn read_range(
+        &self,
+        path: &ImagePath,
+        offset: u64,
+        length: usize,
+    ) -> Result<Vec<u8>, RootFsError>;
+
+    /// The entries of the folder at the real path `path`, sorted by name.
+    ///
+    /// # Errors
+    /// [`RootFsError::NotFound`]; [`RootFsError::NotADirectory`], also for a symbolic link; [`RootFsError::Io`].
+    fn list(&self, path: &ImagePath) -> Result<Vec<ListedEntry>, RootFsError>;
+}
