@@ -1,0 +1,303 @@
+//! The folders in which Python looks for installed distributions, in the order of `sys.path`.
+//!
+//! Follows CPython's `Lib/site.py` and Debian's changes to it. Without running anything: lines of a `.pth` file that
+//! begin with `import` are code and are passed over, and the user's own site-packages are not looked at.
+
+use super::candidates::{Candidate, Installation};
+use crate::image_path::ImagePath;
+use crate::rootfs::{EntryKind, ListedEntry, RootFs, RootFsError, resolve};
+
+/// Largest `.pth` file that is read, in bytes: real ones have a few lines.
+const MAX_PTH: u64 = 1 << 20;
+
+/// A folder of `sys.path` that exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SiteDirectory {
+    /// Its real path.
+    pub path: ImagePath,
+    /// What lies in it.
+    pub entries: Vec<ListedEntry>,
+}
+
+/// The folders of `candidate`, each real folder once; those of `python_path` (`PYTHONPATH`) lead.
+///
+/// # Errors
+/// When a folder of the interpreter's own exists and cannot be read: what is installed is then not known, and an answer
+/// that takes it for empty would be wrong.
+pub(super) fn find_site_directories(
+    root: &dyn RootFs,
+    candidate: &Candidate,
+    python_path: Option<&str>,
+    notes: &mut Vec<String>,
+) -> Result<Vec<SiteDirectory>, RootFsError> {
+    let mut search = SearchPath {
+        root,
+        directories: Vec::new(),
+        moved_ahead: 0,
+        unreadable: None,
+        notes,
+    };
+    for folder in python_path.into_iter().flat_map(|path| path.split(':')) {
+        if folder.starts_with('/') {
+            search.add_or_note(&ImagePath::new(folder), None);
+        }
+    }
+    search.moved_ahead = search.directories.len();
+    match candidate {
+        Candidate::Installation(installation) => search.add_installation(installation),
+        Candidate::Venv(venv) => {
+            let site = format!("python{}/site-packages", venv.minor);
+            for library in ["lib64", "lib"] {
+                search.add_site(&venv.prefix.join(library).join(&site));
+            }
+            match &venv.base {
+                Some(base) if venv.config.system_site_packages => search.add_installation(base),
+                None if venv.config.system_site_packages => search.notes.push(format!(
+                    "the virtual environment `{}` includes the site-packages of its base, which is missing",
+                    venv.prefix
+                )),
+                _ => {}
+            }
+        }
+    }
+    match search.unreadable {
+        Some(error) => Err(error),
+        None => Ok(search.directories),
+    }
+}
+
+struct SearchPath<'a> {
+    root: &'a dyn RootFs,
+    directories: Vec<SiteDirectory>,
+    /// How many folders `easy-install.pth` has moved before all others (`sys.__egginsert`).
+    moved_ahead: usize,
+    /// What kept the first folder of the interpreter's own that could not be read from being read.
+    unreadable: Option<RootFsError>,
+    notes: &'a mut Vec<String>,
+}
+
+impl SearchPath<'_> {
+    fn add_installation(&mut self, installation: &Installation) {
+        self.note_user_site(installation);
+        let prefix = &installation.prefix;
+        let minor = installation.minor;
+        let site = format!("python{minor}/site-packages");
+        if prefix.as_str() == "/usr" && self.is_debian() {
+            self.add_site(
+                &ImagePath::new("/usr/local/lib").join(&format!("python{minor}/dist-packages")),
+            );
+            self.add_site(&ImagePath::new("/usr/lib/python3/dist-packages"));
+            self.add_site(&prefix.join(&format!("lib/python{minor}/dist-packages")));
+            return;
+        }
+        let libraries: &[&str] = if installation.library_folder == "lib64" {
+            &["lib64", "lib"]
+        } else {
+            &["lib"]
+        };
+        // Fedora and its relatives, which are the ones with lib64, put what pip installs below /usr/local.
+        if prefix.as_str() == "/usr" && libraries.len() > 1 {
+            for library in libraries {
+                self.add_site(&ImagePath::new("/usr/local").join(library).join(&site));
+            }
+        }
+        for library in libraries {
+            self.add_site(&prefix.join(library).join(&site));
+        }
+    }
+
+    /// What `pip install --user` installed counts for the user who did it alone, and nothing says who will run Python.
+    fn note_user_site(&mut self, installation: &Installation) {
+        let site = format!(
+            "{}/.local/lib/python{}/site-packages",
+            super::candidates::HOME,
+            installation.minor
+        );
+        let listed = resolve::list_directory(self.root, &ImagePath::new(&site));
+        if let Ok(Some((_, entries))) = listed
+            && !entries.is_empty()
+        {
+            self.notes.push(format!(
+                "`{site}` is not read: what lies in it is installed for the user root alone"
+            ));
+        }
+    }
+
+    fn is_debian(&self) -> bool {
+        ["/usr/lib/python3/dist-packages", "/etc/debian_version"]
+            .iter()
+            .any(|path| {
+                matches!(
+                    resolve::resolve(self.root, &ImagePath::new(path)),
+                    Ok(Some(_))
+                )
+            })
+    }
+
+    /// Adds a folder whose `.pth` files count, and what they add.
+    fn add_site(&mut self, folder: &ImagePath) {
+        let added = match self.add(folder, None) {
+            Ok(Some(added)) => added,
+            Ok(None) => return,
+            Err(error @ RootFsError::Io { .. }) => {
+                self.unreadable.get_or_insert(error);
+                return;
+            }
+            Err(error) => return self.note_unread(folder, &error),
+        };
+        let site = self.directories[added].path.clone();
+        let names: Vec<String> = self.directories[added]
+            .entries
+            .iter()
+            .filter(|entry| entry.kind != EntryKind::Directory)
+            .map(|entry| entry.name.clone())
+            .filter(|name| name.strip_suffix(".pth").is_some() && !name.starts_with('.'))
+            .collect();
+        for name in names {
+            self.read_pth(&site, &name);
+        }
+    }
+
+    fn read_pth(&mut self, site: &ImagePath, name: &str) {
+        let bytes = match resolve::read_file_in(self.root, site, name, MAX_PTH) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return,
+            Err(error) => {
+                self.notes.push(format!(
+                    "`{}` is passed over: {}",
+                    site.join(name),
+                    error.with_cause()
+                ));
+                return;
+            }
+        };
+        let text = String::from_utf8_lossy(&bytes);
+        // easy_install wrote code around its lines that moves them to the front of sys.path.
+        let moves_ahead = text.contains("sys.__egginsert");
+        for line in text.trim_start_matches('\u{feff}').lines() {
+            let line = line.trim_end();
+            let code = ["import ", "import\t", "#"]
+                .iter()
+                .any(|start| line.starts_with(start));
+            if line.trim().is_empty() || code {
+                continue;
+            }
+            let found = resolve::resolve_from(self.root, site, line);
+            let Ok(Some(found)) = found else {
+                self.notes.push(format!(
+                    "`{}` adds `{line}` to sys.path, which does not exist",
+                    site.join(name)
+                ));
+                continue;
+            };
+            if !found.is_directory() {
+                if found.path.file_name().strip_suffix(".egg").is_some() {
+                    self.notes
+                        .push(format!("`{}` is a zipped egg and is not read", found.path));
+                }
+                continue;
+            }
+            let at = moves_ahead.then_some(self.moved_ahead);
+            if self.add_or_note(&found.path, at).is_some() && moves_ahead {
+                self.moved_ahead += 1;
+            }
+        }
+    }
+
+    /// As [`SearchPath::add`]; a folder that cannot be read becomes a note.
+    fn add_or_note(&mut self, folder: &ImagePath, at: Option<usize>) -> Option<usize> {
+        self.add(folder, at).unwrap_or_else(|error| {
+            self.note_unread(folder, &error);
+            None
+        })
+    }
+
+    fn note_unread(&mut self, folder: &ImagePath, error: &RootFsError) {
+        self.notes
+            .push(format!("`{folder}` is passed over: {}", error.with_cause()));
+    }
+
+    /// Adds one folder at `at`, or last; says where it lies, or `None` when it does not exist or is there already.
+    fn add(&mut self, folder: &ImagePath, at: Option<usize>) -> Result<Option<usize>, RootFsError> {
+        let Some((path, entries)) = resolve::list_directory(self.root, folder)? else {
+            return Ok(None);
+        };
+        if self.directories.iter().any(|known| known.path == path) {
+            return Ok(None);
+        }
+        let at = at.unwrap_or(self.directories.len());
+        self.directories.insert(at, SiteDirectory { path, entries });
+        Ok(Some(at))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::candidates::find_in_prefix;
+    use super::*;
+    use crate::rootfs::{DirectoryRoot, Entry};
+
+    /// A root of which one folder may not be read, as for a user without the right to.
+    struct Forbidding(DirectoryRoot, &'static str);
+
+    impl RootFs for Forbidding {
+        fn entry(&self, path: &ImagePath) -> Result<Option<Entry>, RootFsError> {
+            self.0.entry(path)
+        }
+
+        fn read(&self, path: &ImagePath, limit: u64) -> Result<Vec<u8>, RootFsError> {
+            self.0.read(path, limit)
+        }
+
+        fn read_range(
+            &self,
+            path: &ImagePath,
+            offset: u64,
+            length: usize,
+        ) -> Result<Vec<u8>, RootFsError> {
+            self.0.read_range(path, offset, length)
+        }
+
+        fn list(&self, path: &ImagePath) -> Result<Vec<ListedEntry>, RootFsError> {
+            if path.as_str() == self.1 {
+                return Err(RootFsError::Io {
+                    path: path.clone(),
+                    source: std::io::ErrorKind::PermissionDenied.into(),
+                });
+            }
+            self.0.list(path)
+        }
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_read_is_not_an_empty_one() {
+        const SITE: &str = "/opt/lib/python3.10/site-packages";
+        let folder = tempfile::tempdir().expect("a folder");
+        for (path, text) in [
+            ("/opt/bin/python3.10", ""),
+            ("/opt/lib/python3.10/os.py", ""),
+            ("/srv/more/x.py", ""),
+            ("/opt/lib/python3.10/site-packages/more.pth", "/srv/more\n"),
+        ] {
+            let path = folder.path().join(path.trim_start_matches('/'));
+            std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+            std::fs::File::create(path)
+                .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
+                .expect("written");
+        }
+        let find = |forbidden, notes: &mut Vec<String>| {
+            let root = DirectoryRoot::open(folder.path()).expect("a root");
+            let root = Forbidding(root, forbidden);
+            let found = find_in_prefix(&root, &ImagePath::new("/opt"));
+            find_site_directories(&root, &found.candidates[0], None, notes)
+        };
+        let mut notes = Vec::new();
+        assert_eq!(find("", &mut notes).expect("folders").len(), 2);
+        assert_eq!(notes, [""; 0]);
+        let error = find(SITE, &mut notes).expect_err("unreadable");
+        assert!(error.to_string().contains(SITE), "{error}");
+        // What a `.pth` file adds is not the interpreter's own.
+        assert_eq!(find("/srv/more", &mut notes).expect("folders").len(), 1);
+        assert!(notes[0].contains("`/srv/more` is passed over"), "{notes:?}");
+    }
+}
