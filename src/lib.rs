@@ -3,6 +3,7 @@
 pub mod environment;
 pub mod http;
 pub mod image_path;
+pub mod package_index;
 pub mod packaging;
 pub mod rootfs;
 pub mod transport;

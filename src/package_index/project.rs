@@ -1,0 +1,293 @@
+//! All that an index offers of one project, in the compact form in which it also lies in the cache.
+//!
+//! A page of the index can describe thousands of files, of which a run looks at a handful. So a [`Project`] keeps its
+//! files as bytes, newest version first, and makes [`IndexFile`]s of them only on demand: a page from the cache costs
+//! one read of a file and a walk over its versions.
+
+use std::ops::Range;
+use std::str::FromStr;
+
+use super::wire::{Reader, Writer};
+use crate::packaging::Version;
+use crate::packaging::simple::IndexFile;
+
+/// One version of a project.
+#[derive(Debug, Clone)]
+pub struct ProjectVersion {
+    /// The version.
+    pub version: Version,
+    /// Where the files of this version lie in the page: opaque, see [`Project::files`].
+    position: Range<usize>,
+}
+
+/// All that an index offers of one project.
+#[derive(Debug)]
+pub struct Project {
+    versions: Vec<ProjectVersion>,
+    /// The compact form: the versions, then the records of the files. Other bytes may stand before it, as in a file
+    /// of the cache, which is not copied once more for that.
+    bytes: Vec<u8>,
+    /// Where in `bytes` the compact form begins.
+    start: usize,
+    /// Where in `bytes` the records begin.
+    records: usize,
+}
+
+impl Project {
+    /// A project from its files, each with the version that its name says.
+    #[must_use]
+    pub fn new(mut files: Vec<(Version, IndexFile)>) -> Self {
+        files.sort_by(|a, b| {
+            b.0.cmp(&a.0)
+                .then_with(|| a.1.filename.cmp(&b.1.filename))
+                .then_with(|| a.1.url.cmp(&b.1.url))
+        });
+        // An index that lists a file twice means it once.
+        files.dedup_by(|a, b| a.1.filename == b.1.filename);
+        let mut versions: Vec<ProjectVersion> = Vec::new();
+        let mut records = Writer::default();
+        for (version, file) in &files {
+            let start = records.len();
+            write_file(&mut records, file);
+            match versions.last_mut() {
+                Some(last) if last.version == *version => last.position.end = records.len(),
+                _ => versions.push(ProjectVersion {
+                    version: version.clone(),
+                    position: start..records.len(),
+                }),
+            }
+        }
+        let mut bytes = Writer::default();
+        bytes.number(versions.len() as u64);
+        for version in &versions {
+            bytes.text(&version.version.to_string());
+            bytes.number(version.position.len() as u64);
+        }
+        bytes.raw(records.bytes());
+        let records = bytes.len() - records.len();
+        Self {
+            versions,
+            bytes: bytes.into_bytes(),
+            start: 0,
+            records,
+        }
+    }
+
+    /// The compact form.
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(self.start..).unwrap_or_default()
+    }
+
+    /// Reads the compact form, which begins at `begin`; `None` where it is none.
+    pub(super) fn from_bytes(bytes: Vec<u8>, begin: usize) -> Option<Self> {
+        let mut reader = Reader::new(bytes.get(begin..)?);
+        let count = usize::try_from(reader.number()?).ok()?;
+        // A version takes at least three bytes: a count that lies must not allocate.
+        if count > bytes.len() / 3 {
+            return None;
+        }
+        let mut versions = Vec::with_capacity(count);
+        let mut start = 0_usize;
+        for _ in 0..count {
+            let version = Version::from_str(reader.text()?).ok()?;
+            let end = start.checked_add(usize::try_from(reader.number()?).ok()?)?;
+            versions.push(ProjectVersion {
+                version,
+                position: start..end,
+            });
+            start = end;
+        }
+        let records = begin + reader.position();
+        (records.checked_add(start)? == bytes.len()).then_some(Self {
+            versions,
+            bytes,
+            start: begin,
+            records,
+        })
+    }
+
+    /// The versions, newest first.
+    #[must_use]
+    pub fn versions(&self) -> &[ProjectVersion] {
+        &self.versions
+    }
+
+    /// The files of one of [`Project::versions`], in the order of their names.
+    #[must_use]
+    pub fn files(&self, version: &ProjectVersion) -> Vec<IndexFile> {
+        let mut files = Vec::new();
+        let position = self.records + version.position.start..self.records + version.position.end;
+        // A version of another project can point anywhere; that is no reason to panic.
+        let mut reader = Reader::new(self.bytes.get(position).unwrap_or_default());
+        while let Some(file) = read_file(&mut reader) {
+            files.push(file);
+        }
+        files
+    }
+}
+
+/// Bits of a record's first byte: which of the optional fields follow, and in which form.
+mod flag {
+    pub(super) const URL_ENDS_IN_NAME: u8 = 1;
+    pub(super) const SHA256: u8 = 1 << 1;
+    pub(super) const SIZE: u8 = 1 << 2;
+    pub(super) const REQUIRES_PYTHON: u8 = 1 << 3;
+    pub(super) const YANKED: u8 = 1 << 4;
+    pub(super) const CORE_METADATA: u8 = 1 << 5;
+    pub(super) const CORE_METADATA_HASH: u8 = 1 << 6;
+    pub(super) const UPLOAD_TIME: u8 = 1 << 7;
+}
+
+fn write_file(writer: &mut Writer, file: &IndexFile) {
+    let short_url = file.url.strip_suffix(&file.filename);
+    let mut flags = 0;
+    for (present, flag) in [
+        (short_url.is_some(), flag::URL_ENDS_IN_NAME),
+        (file.sha256.is_some(), flag::SHA256),
+        (file.size.is_some(), flag::SIZE),
+        (file.requires_python.is_some(), flag::REQUIRES_PYTHON),
+        (file.yanked.is_some(), flag::YANKED),
+        (file.core_metadata.is_some(), flag::CORE_METADATA),
+        (
+            matches!(file.core_metadata, Some(Some(_))),
+            flag::CORE_METADATA_HASH,
+        ),
+        (file.upload_time.is_some(), flag::UPLOAD_TIME),
+    ] {
+        if present {
+            flags |= flag;
+        }
+    }
+    writer.raw(&[flags]);
+    writer.text(&file.filename);
+    writer.text(short_url.unwrap_or(&file.url));
+    for text in [&file.sha256, &file.requires_python, &file.yanked]
+        .into_iter()
+        .flatten()
+    {
+        writer.text(text);
+    }
+    if let Some(Some(hash)) = &file.core_metadata {
+        writer.text(hash);
+    }
+    if let Some(size) = file.size {
+        writer.number(size);
+    }
+    if let Some(time) = file.upload_time {
+        writer.signed(time);
+    }
+}
+
+fn read_file(reader: &mut Reader<'_>) -> Option<IndexFile> {
+    let flags = reader.byte()?;
+    let has = |flag: u8| flags & flag != 0;
+    let filename = reader.text()?.to_owned();
+    let mut url = reader.text()?.to_owned();
+    if has(flag::URL_ENDS_IN_NAME) {
+        url.push_str(&filename);
+    }
+    let mut text = |flag| {
+        if has(flag) {
+            reader.text().map(|text| Some(text.to_owned()))
+        } else {
+            Some(None)
+        }
+    };
+    let sha256 = text(flag::SHA256)?;
+    let requires_python = text(flag::REQUIRES_PYTHON)?;
+    let yanked = text(flag::YANKED)?;
+    let metadata_hash = text(flag::CORE_METADATA_HASH)?;
+    Some(IndexFile {
+        filename,
+        url,
+        sha256,
+        size: if has(flag::SIZE) {
+            Some(reader.number()?)
+        } else {
+            None
+        },
+        requires_python,
+        yanked,
+        core_metadata: has(flag::CORE_METADATA).then_some(metadata_hash),
+        upload_time: if has(flag::UPLOAD_TIME) {
+            Some(reader.signed()?)
+        } else {
+            None
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(filename: &str) -> IndexFile {
+        IndexFile {
+            filename: filename.to_owned(),
+            url: format!("https://example.org/{filename}"),
+            sha256: Some("ab".repeat(32)),
+            size: Some(1_234_567),
+            requires_python: Some(">=3.9".to_owned()),
+            yanked: Some(String::new()),
+            core_metadata: Some(Some("cd".repeat(32))),
+            upload_time: Some(-5),
+        }
+    }
+
+    fn bare(filename: &str) -> IndexFile {
+        IndexFile {
+            filename: filename.to_owned(),
+            url: "https://example.org/x%2B.whl".to_owned(),
+            sha256: None,
+            size: None,
+            requires_python: None,
+            yanked: None,
+            core_metadata: Some(None),
+            upload_time: None,
+        }
+    }
+
+    fn version(text: &str) -> Version {
+        Version::from_str(text).expect("a version")
+    }
+
+    #[test]
+    fn the_compact_form_keeps_everything() {
+        let project = Project::new(vec![
+            (version("1.0"), bare("b")),
+            (version("2.0"), file("c")),
+            (version("1.0.0"), file("a")),
+            (version("1.0"), bare("b")),
+        ]);
+        let read = Project::from_bytes(project.as_bytes().to_vec(), 0).expect("a project");
+        for project in [&project, &read] {
+            let versions: Vec<String> = project
+                .versions()
+                .iter()
+                .map(|version| version.version.to_string())
+                .collect();
+            assert_eq!(versions, ["2.0", "1.0.0"]);
+            assert_eq!(project.files(&project.versions()[0]), [file("c")]);
+            assert_eq!(
+                project.files(&project.versions()[1]),
+                [file("a"), bare("b")]
+            );
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_project_are_refused() {
+        let project = Project::new(vec![(version("1.0"), file("a"))]);
+        let bytes = project.as_bytes();
+        for length in 0..bytes.len() {
+            assert!(Project::from_bytes(bytes[..length].to_vec(), 0).is_none());
+        }
+        assert!(Project::from_bytes(vec![0xff; 64], 0).is_none());
+        assert!(
+            Project::from_bytes(Project::new(Vec::new()).as_bytes().to_vec(), 0)
+                .expect("a project")
+                .versions()
+                .is_empty()
+        );
+    }
+}
