@@ -6,5 +6,6 @@ pub mod http;
 pub mod image_path;
 pub mod package_index;
 pub mod packaging;
+pub mod resolution;
 pub mod rootfs;
 pub mod transport;

@@ -1,0 +1,372 @@
+//! The versions of a project that could be installed at all, and why the others could not.
+//!
+//! Order: stable versions from the newest to the oldest, then pre-releases likewise. So a pre-release is chosen only
+//! where no stable version will do, whether or not a specifier names one (the present rule of uv; pip's result where
+//! a requirement asks for a pre-release is the same unless a stable version fits too).
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use crate::environment::Environment;
+use crate::package_index::{Foresight, IndexFile, Project, ProjectVersion};
+use crate::packaging::metadata::{CoreMetadata, parse_requires_python};
+use crate::packaging::tags::WheelTags;
+use crate::packaging::wheel_name::{WheelName, tags_of};
+use crate::packaging::{
+    MarkerEnvironment, PackageName, Version, VersionSet, VersionSpecifiers, specifiers,
+};
+
+use super::request::Request;
+
+/// Why a version of a project is no candidate.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Exclusion {
+    /// Its files are for other versions of Python.
+    RequiresPython(String),
+    /// It has wheels, but none for the platform or the interpreter of the base.
+    NoCompatibleWheel {
+        /// Whether there is a source distribution, which would have to be built.
+        source: bool,
+    },
+    /// It has no wheel, only a source distribution, which would have to be built.
+    OnlySource,
+    /// It was yanked from the index, for the reason given.
+    Yanked(String),
+    /// A constraint of the request rules it out.
+    Constraint(String),
+}
+
+/// A version that can be installed.
+#[derive(Debug)]
+pub struct Installable {
+    /// The wheel that suits the interpreter best.
+    pub wheel: IndexFile,
+    /// Every wheel that the interpreter could install, best first; the first is `wheel`.
+    pub compatible: Vec<IndexFile>,
+}
+
+/// What decides whether a file may be installed on the base for the request. Shared with the threads that fetch ahead.
+#[derive(Debug)]
+pub struct Admission {
+    tags: WheelTags,
+    python: Option<Version>,
+    /// Versions that the request pins with `==`: these may be yanked.
+    pinned: BTreeMap<PackageName, Vec<VersionSpecifiers>>,
+    /// Constraints of the request: the text of each, and the versions it leaves.
+    constraints: BTreeMap<PackageName, Vec<(String, VersionSet)>>,
+}
+
+impl Admission {
+    /// The rules for `request` on `environment`.
+    #[must_use]
+    pub fn new(environment: &Environment, request: &Request) -> Self {
+        let mut pinned: BTreeMap<PackageName, Vec<VersionSpecifiers>> = BTreeMap::new();
+        for requested in &request.requirements {
+            let requirement = &requested.requirement;
+            if specifiers::pins_exactly(&requirement.specifiers) {
+                pinned
+                    .entry(requirement.name.clone())
+                    .or_default()
+                    .push(requirement.specifiers.clone());
+            }
+        }
+        let mut constraints: BTreeMap<PackageName, Vec<(String, VersionSet)>> = BTreeMap::new();
+        for requested in &request.constraints {
+            let requirement = requested.requirement.without_marker();
+            let text = match &requested.origin {
+                Some(origin) => format!("{requirement} ({origin})"),
+                None => requirement.to_string(),
+            };
+            constraints
+                .entry(requirement.name.clone())
+                .or_default()
+                .push((text, requirement.version_set()));
+        }
+        Self {
+            tags: environment.tags.clone(),
+            python: Version::from_str(&environment.interpreter.version).ok(),
+            pinned,
+            constraints,
+        }
+    }
+
+    /// The constraints of the request on `name`: the text of each, and the versions it leaves.
+    #[must_use]
+    pub fn constraints(&self, name: &PackageName) -> &[(String, VersionSet)] {
+        self.constraints.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    fn may_be_yanked(&self, name: &PackageName, version: &Version) -> bool {
+        self.pinned
+            .get(name)
+            .is_some_and(|pins| pins.iter().any(|pin| specifiers::allows(pin, version)))
+    }
+
+    /// Whether an interpreter that must satisfy `requires_python` can be that of the base. What cannot be parsed says
+    /// nothing, as in pip.
+    fn python_fits(&self, requires_python: &str) -> bool {
+        match (&self.python, parse_requires_python(requires_python)) {
+            (Some(python), Some(specifiers)) => specifiers::allows(&specifiers, python),
+            _ => true,
+        }
+    }
+
+    fn python_fits_remembered(
+        &self,
+        requires_python: &str,
+        fits: &mut FxHashMap<String, bool>,
+    ) -> bool {
+        if let Some(known) = fits.get(requires_python) {
+            return *known;
+        }
+        let answer = self.python_fits(requires_python);
+        fits.insert(requires_python.to_owned(), answer);
+        answer
+    }
+
+    /// Judges one version of a project by its files. `fits` remembers what each Requires-Python came to: the versions of
+    /// a project share a handful.
+    fn judge(
+        &self,
+        name: &PackageName,
+        version: &Version,
+        files: Vec<IndexFile>,
+        fits: &mut FxHashMap<String, bool>,
+    ) -> Result<Installable, Exclusion> {
+        for (text, allowed) in self.constraints(name) {
+            if !allowed.contains(version) {
+                return Err(Exclusion::Constraint(text.clone()));
+            }
+        }
+        let may_be_yanked = self.may_be_yanked(name, version);
+        let mut compatible = Vec::new();
+        let mut wrong_python = None;
+        let mut yanked = None;
+        let mut other_wheels = false;
+        let mut source = false;
+        for file in files {
+            if let Some(requires_python) = &file.requires_python
+                && !self.python_fits_remembered(requires_python, fits)
+            {
+                wrong_python = Some(requires_python.clone());
+                continue;
+            }
+            if let (Some(reason), false) = (&file.yanked, may_be_yanked) {
+                yanked = Some(reason.clone());
+                continue;
+            }
+            let Some((build, tags)) = tags_of(&file.filename) else {
+                source = true;
+                continue;
+            };
+            match self.tags.priority_of(tags.each_ref().map(|tag| &**tag)) {
+                None => other_wheels = true,
+                Some(priority) => {
+                    let build = build.map(|(number, rest)| (number, rest.to_owned()));
+                    compatible.push((priority, std::cmp::Reverse(build), file));
+                }
+            }
+        }
+        compatible.sort_by(|a, b| (&a.0, &a.1, &a.2.filename).cmp(&(&b.0, &b.1, &b.2.filename)));
+        let compatible: Vec<IndexFile> = compatible.into_iter().map(|(_, _, file)| file).collect();
+        match compatible.first() {
+            Some(best) => Ok(Installable {
+                wheel: best.clone(),
+                compatible,
+            }),
+            None => Err(if let Some(requires_python) = wrong_python {
+                Exclusion::RequiresPython(requires_python)
+            } else if let Some(reason) = yanked {
+                Exclusion::Yanked(reason)
+            } else if other_wheels {
+                Exclusion::NoCompatibleWheel { source }
+            } else {
+                Exclusion::OnlySource
+            }),
+        }
+    }
+}
+
+/// A judged version, or a version that nobody has asked about yet.
+type Judgement = Option<Result<Rc<Installable>, Exclusion>>;
+
+/// The candidates of one project. Versions are judged when they are first looked at: most never are.
+pub struct Candidates {
+    name: PackageName,
+    project: Option<Arc<Project>>,
+    admission: Arc<Admission>,
+    judged: RefCell<Vec<Judgement>>,
+    fits: RefCell<FxHashMap<String, bool>>,
+}
+
+impl Candidates {
+    /// The candidates among what an index offers; `None` for a project that no index knows.
+    #[must_use]
+    pub fn new(
+        name: PackageName,
+        project: Option<Arc<Project>>,
+        admission: Arc<Admission>,
+    ) -> Self {
+        let count = project
+            .as_ref()
+            .map_or(0, |project| project.versions().len());
+        Self {
+            name,
+            project,
+            admission,
+            judged: RefCell::new(vec![None; count]),
+            fits: RefCell::default(),
+        }
+    }
+
+    /// Whether an index knows the project.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.project.is_some()
+    }
+
+    fn versions(&self) -> &[ProjectVersion] {
+        self.project
+            .as_ref()
+            .map_or(&[], |project| project.versions())
+    }
+
+    fn judge(&self, position: usize) -> Result<Rc<Installable>, Exclusion> {
+        if let Some(judgement) = &self.judged.borrow()[position] {
+            return judgement.clone();
+        }
+        let version = &self.versions()[position];
+        let files = self
+            .project
+            .as_ref()
+            .map_or_else(Vec::new, |project| project.files(version));
+        let judgement = self
+            .admission
+            .judge(
+                &self.name,
+                &version.version,
+                files,
+                &mut self.fits.borrow_mut(),
+            )
+            .map(Rc::new);
+        self.judged.borrow_mut()[position] = Some(judgement.clone());
+        judgement
+    }
+
+    /// The candidates in `range`, in the order in which they are tried.
+    pub fn in_order<'a>(
+        &'a self,
+        range: &'a VersionSet,
+    ) -> impl Iterator<Item = (&'a Version, Rc<Installable>)> {
+        [false, true]
+            .into_iter()
+            .flat_map(move |prereleases| {
+                self.versions()
+                    .iter()
+                    .enumerate()
+                    .filter(move |(_, version)| version.version.any_prerelease() == prereleases)
+            })
+            .filter(move |(_, version)| range.contains(&version.version))
+            .filter_map(move |(position, version)| {
+                Some((&version.version, self.judge(position).ok()?))
+            })
+    }
+
+    /// What is installed when `version` is chosen; `None` for a version that is no candidate.
+    #[must_use]
+    pub fn installable(&self, version: &Version) -> Option<Rc<Installable>> {
+        let position = self
+            .versions()
+            .iter()
+            .position(|known| known.version == *version)?;
+        self.judge(position).ok()
+    }
+
+    /// The versions in `range` that are no candidates, newest first, each with the reason.
+    #[must_use]
+    pub fn excluded(&self, range: &VersionSet) -> Vec<(Version, Exclusion)> {
+        self.versions()
+            .iter()
+            .enumerate()
+            .filter(|(_, version)| range.contains(&version.version))
+            .filter_map(|(position, version)| {
+                Some((version.version.clone(), self.judge(position).err()?))
+            })
+            .collect()
+    }
+
+    /// Every version that an index knows, newest first.
+    pub fn known_versions(&self) -> impl DoubleEndedIterator<Item = &Version> {
+        self.versions().iter().map(|version| &version.version)
+    }
+
+    /// How many versions lie in `range`, candidates or not.
+    #[must_use]
+    pub fn count_in(&self, range: &VersionSet) -> usize {
+        self.known_versions()
+            .filter(|version| range.contains(version))
+            .count()
+    }
+}
+
+/// Looks ahead of the solver, by the solver's own rules.
+pub struct Outlook {
+    admission: Admission,
+    held: BTreeSet<PackageName>,
+    markers: MarkerEnvironment,
+}
+
+impl Outlook {
+    /// What a solver of `request` on `environment` will ask for.
+    #[must_use]
+    pub fn new(environment: &Environment, request: &Request) -> Self {
+        Self {
+            admission: Admission::new(environment, request),
+            held: environment.distributions.keys().cloned().collect(),
+            markers: environment.markers.clone(),
+        }
+    }
+}
+
+impl Foresight for Outlook {
+    fn likely_wheel(&self, project: &Project, versions: &VersionSet) -> Option<IndexFile> {
+        let mut fits = FxHashMap::default();
+        for prereleases in [false, true] {
+            for version in project.versions() {
+                if version.version.any_prerelease() != prereleases
+                    || !versions.contains(&version.version)
+                {
+                    continue;
+                }
+                let files = project.files(version);
+                let name = files
+                    .iter()
+                    .find_map(|file| WheelName::from_str(&file.filename).ok())
+                    .map(|wheel| wheel.name);
+                if let Some(name) = name
+                    && let Ok(installable) =
+                        self.admission
+                            .judge(&name, &version.version, files, &mut fits)
+                {
+                    return Some(installable.wheel);
+                }
+            }
+        }
+        None
+    }
+
+    fn likely_projects(&self, metadata: &CoreMetadata) -> Vec<(PackageName, VersionSet)> {
+        metadata
+            .requires_dist
+            .iter()
+            .filter(|requirement| !self.held.contains(&requirement.name))
+            .filter(|requirement| requirement.applies(&self.markers))
+            .map(|requirement| (requirement.name.clone(), requirement.version_set()))
+            .collect()
+    }
+}
