@@ -6,6 +6,7 @@ pub mod http;
 pub mod image_path;
 pub mod package_index;
 pub mod packaging;
+pub mod report;
 pub mod resolution;
 pub mod rootfs;
 pub mod transport;

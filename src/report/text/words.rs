@@ -1,0 +1,89 @@
+//! Small pieces of sentences: lists, counts, ranges of versions.
+
+use std::fmt::Display;
+
+use crate::packaging::{Requirement, Version};
+
+/// `one`, `one and two`, `one, two and three`, `one, two and 5 more`: at most `most` items by name.
+#[must_use]
+pub fn list<T: Display>(items: &[T], most: usize) -> String {
+    let shown = if items.len() > most {
+        most
+    } else {
+        items.len()
+    };
+    let mut parts: Vec<String> = items[..shown].iter().map(ToString::to_string).collect();
+    if items.len() > shown {
+        parts.push(format!("{} more", items.len() - shown));
+    }
+    match parts.as_slice() {
+        [] => String::new(),
+        [one] => one.clone(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
+
+/// `1 distribution`, `2 distributions`.
+#[must_use]
+pub fn count(number: usize, noun: &str) -> String {
+    if number == 1 {
+        format!("1 {noun}")
+    } else {
+        format!("{number} {noun}s")
+    }
+}
+
+/// A text of strangers as a part of one line that cannot steer a terminal: control characters become spaces.
+#[must_use]
+pub fn one_line(text: &str) -> String {
+    let printable: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    printable.trim().to_owned()
+}
+
+/// Versions as a person would say them; `versions` newest first: `2.1.0`, `2.0.1 and 2.1.0`,
+/// `2.0.1 to 2.1.0 (5 versions)`.
+#[must_use]
+pub fn versions(versions: &[Version]) -> String {
+    match versions {
+        [] => "no version".to_owned(),
+        [one] => one.to_string(),
+        [new, old] => format!("{old} and {new}"),
+        [new, .., old] => format!("{old} to {new} ({} versions)", versions.len()),
+    }
+}
+
+/// The bounds of a requirement: `>=3,<4`, or `in any version`.
+#[must_use]
+pub fn bounds(requirement: &Requirement) -> String {
+    if requirement.specifiers.is_empty() {
+        return "in any version".to_owned();
+    }
+    requirement
+        .specifiers
+        .iter()
+        .map(|specifier| specifier.to_string().replace(' ', ""))
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_and_ranges_never_run_to_pages() {
+        assert_eq!(list(&["a"], 3), "a");
+        assert_eq!(list(&["a", "b"], 3), "a and b");
+        assert_eq!(list(&["a", "b", "c", "d", "e"], 2), "a, b and 3 more");
+        let parsed: Vec<Version> = ["3.0", "2.5", "2.0"]
+            .iter()
+            .map(|text| text.parse().expect("a version"))
+            .collect();
+        assert_eq!(versions(&parsed), "2.0 to 3.0 (3 versions)");
+        assert_eq!(versions(&parsed[..2]), "2.5 and 3.0");
+        assert_eq!(count(1, "version"), "1 version");
+    }
+}
