@@ -1,6 +1,7 @@
 //! imgtool resolves Python requirements on top of a container image, treating what the image has as fact.
 
 pub mod catalog;
+pub mod cli;
 pub mod command;
 pub mod environment;
 pub mod http;

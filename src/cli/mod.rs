@@ -1,0 +1,171 @@
+//! The program around the library: arguments in, bytes and an exit status out.
+
+pub mod arguments;
+pub mod settings;
+
+use std::ffi::OsString;
+use std::io::{IsTerminal as _, Write};
+use std::process::ExitCode;
+
+use anstream::{AutoStream, ColorChoice};
+use anstyle::{AnsiColor, Style};
+use clap::Parser as _;
+
+use crate::command::resolve::{Format, ResolveSettings};
+use crate::command::{self, Answer, CommandError, ExitStatus, Talk};
+use crate::report::text::words::one_line;
+
+use arguments::{
+    Arguments, CatalogVerb, ColorWhen, FormatName, GlobalArguments, PlainFormatName, Verb,
+};
+use settings::Surroundings;
+
+const ERROR: Style = AnsiColor::Red.on_default().bold();
+const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+const NOTE: Style = AnsiColor::Cyan.on_default();
+
+/// Runs the program with these arguments, the first of which is its name.
+#[must_use]
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    // A panic is a bug of ours and has an exit status of its own; its message is printed by the default hook.
+    let status = std::panic::catch_unwind(|| run(arguments)).unwrap_or(ExitStatus::Bug as u8);
+    ExitCode::from(status)
+}
+
+fn run(arguments: Vec<OsString>) -> u8 {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help goes to stdout and is a success, everything else to stderr with status 2; a closed pipe is no news.
+            let _ = error.print();
+            return u8::try_from(error.exit_code()).unwrap_or(ExitStatus::BadInput as u8);
+        }
+    };
+    let surroundings = Surroundings::of_this_process();
+    let mut stderr = AutoStream::new(
+        std::io::stderr(),
+        choice(
+            &arguments.global,
+            &surroundings,
+            std::io::stderr().is_terminal(),
+        ),
+    );
+    match answer(&arguments, &surroundings) {
+        Ok(answer) => {
+            talk(&answer.talk, &arguments.global, &mut stderr);
+            let mut stdout = std::io::stdout().lock();
+            let plain = matches!(
+                choice(&arguments.global, &surroundings, stdout.is_terminal()),
+                ColorChoice::Never
+            );
+            let data = if plain {
+                anstream::adapter::strip_str(&answer.data).to_string()
+            } else {
+                answer.data
+            };
+            match stdout
+                .write_all(data.as_bytes())
+                .and_then(|()| stdout.flush())
+            {
+                Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                    let _ = writeln!(
+                        stderr,
+                        "{ERROR}error{ERROR:#}: cannot write to stdout: {error}"
+                    );
+                    ExitStatus::BadInput as u8
+                }
+                _ => answer.status as u8,
+            }
+        }
+        Err(error) => {
+            let message = one_line(&error.to_string());
+            let _ = writeln!(stderr, "{ERROR}error{ERROR:#}: {message}");
+            let mut told = message;
+            let mut cause = std::error::Error::source(&error);
+            while let Some(error) = cause {
+                // Most of our errors say in their own sentence what they come from.
+                let message = one_line(&error.to_string());
+                if !told.contains(&message) {
+                    let _ = writeln!(stderr, "  {NOTE}because{NOTE:#}: {message}");
+                    told = message;
+                }
+                cause = error.source();
+            }
+            if let Some(hint) = error.hint() {
+                let _ = writeln!(stderr, "{NOTE}hint{NOTE:#}: {hint}");
+            }
+            error.status() as u8
+        }
+    }
+}
+
+fn choice(global: &GlobalArguments, surroundings: &Surroundings, terminal: bool) -> ColorChoice {
+    match global.color {
+        ColorWhen::Always => ColorChoice::AlwaysAnsi,
+        ColorWhen::Auto if terminal && !surroundings.no_color() => ColorChoice::AlwaysAnsi,
+        ColorWhen::Auto | ColorWhen::Never => ColorChoice::Never,
+    }
+}
+
+fn talk(lines: &[Talk], global: &GlobalArguments, stderr: &mut impl Write) {
+    for line in lines {
+        let _ = match line {
+            Talk::Answer(text) => write!(stderr, "{text}"),
+            _ if global.quiet => Ok(()),
+            Talk::Warning(text) => {
+                writeln!(stderr, "{WARNING}warning{WARNING:#}: {}", one_line(text))
+            }
+            Talk::Note(text) => writeln!(stderr, "{NOTE}note{NOTE:#}: {}", one_line(text)),
+            Talk::Detail(text) if global.verbose => writeln!(stderr, "{text}"),
+            Talk::Detail(_) => Ok(()),
+        };
+    }
+}
+
+fn answer(arguments: &Arguments, surroundings: &Surroundings) -> Result<Answer, CommandError> {
+    let width =
+        terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| usize::from(width.0));
+    match &arguments.verb {
+        Verb::Resolve(resolve) => command::resolve::run(&ResolveSettings {
+            reference: resolve.reference.clone(),
+            python: resolve.python.clone(),
+            requirements: resolve.requirements.clone(),
+            requirement_files: resolve.requirement_files.clone(),
+            constraint_files: resolve.constraint_files.clone(),
+            format: match resolve.format {
+                FormatName::Text => Format::Text,
+                FormatName::Json => Format::Json,
+                FormatName::Requirements => Format::Requirements,
+            },
+            output: resolve.output.clone(),
+            index: surroundings.index(&resolve.index)?,
+            variables: surroundings.variables(),
+            clock: settings::clock(),
+            width,
+        }),
+        Verb::Catalog(catalog) => match &catalog.verb {
+            CatalogVerb::List { format } => {
+                command::catalog::list(*format == PlainFormatName::Json, width)
+            }
+            CatalogVerb::Show { reference, format } => {
+                command::catalog::show(reference, *format == PlainFormatName::Json, width)
+            }
+            CatalogVerb::Snapshot(snapshot) => {
+                command::catalog::snapshot(&command::catalog::SnapshotSettings {
+                    source: snapshot.source.clone(),
+                    base: snapshot.base.clone(),
+                    made_from: snapshot.made_from.clone(),
+                    python: snapshot.python.clone(),
+                    libc: snapshot.libc.clone(),
+                    architecture: snapshot.architecture.clone(),
+                    prefix: snapshot.prefix.clone(),
+                    output: snapshot.output.clone(),
+                    today: surroundings.today(),
+                    index: surroundings.index(&snapshot.index)?,
+                    clock: settings::clock(),
+                })
+            }
+        },
+    }
+}
