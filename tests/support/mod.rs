@@ -1,0 +1,12 @@
+//! What several integration tests need. Not every test binary needs all of it.
+
+#![allow(dead_code, reason = "each module of tests uses its own part")]
+
+pub mod brute_force;
+pub mod environments;
+pub mod index_server;
+pub mod memory_index;
+pub mod program;
+pub mod root;
+pub mod universe;
+pub mod wheel;
