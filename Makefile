@@ -2,11 +2,12 @@
 
 CARGO ?= cargo
 PYTHON ?= python3
-# The base's own Python, with pip: `e2e` installs with it.
-PYTHON310 ?= python3.10
+# The base's own Python, with pip: `e2e` installs with it. A pyenv's is found, too.
+PYTHON310 ?= $(firstword $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.10.*/bin/python3.10) python3.10)
 # Vectors and pin lists from outside the project.
 SUITES ?= ../shared/data
-# A Python 3.10 with TFX 1.16.0 installed, for `bench` and `e2e`; `e2e` builds one where there is none.
+# A virtual environment with TFX 1.16.0 (2.9 GB), for `bench` and `e2e`, which make it where there is none. One of its
+# distributions is built from source and needs Debian's libsnappy-dev.
 VENV ?= target/tfx-1.16.0
 IMGTOOL := $(or $(CARGO_TARGET_DIR),target)/release/imgtool
 
@@ -32,13 +33,17 @@ suites: ## vectors from outside, in SUITES=<folder> (default ../shared/data)
 	@test -d '$(SUITES)' || { echo 'make suites: no folder $(SUITES); say SUITES=<folder>' >&2; exit 2; }
 	IMGTOOL_SUITES='$(abspath $(SUITES))' $(CARGO) test --locked --test suites -- --show-output
 
-bench: build ## imgtool beside uv: time, memory, requests; VENV=<TFX 1.16.0 environment>, needs uv and the network
+$(VENV)/pyvenv.cfg:
+	uv venv --no-python-downloads --python '$(PYTHON310)' '$(VENV)'
+	uv pip install --python '$(VENV)' --no-deps -r '$(SUITES)/tfx/pins-1.16.0-py310.txt' || { rm -r '$(VENV)'; exit 1; }
+
+bench: build $(VENV)/pyvenv.cfg ## imgtool beside uv: time, memory, requests, on TFX 1.16.0 in VENV; needs uv and the network
 	$(PYTHON) benches/compare.py --imgtool '$(IMGTOOL)' --venv '$(VENV)'
 
 oracle: build ## imgtool's answers beside uv's on every base; needs uv and the network
 	$(PYTHON) tests/oracle/compare.py --imgtool '$(IMGTOOL)' --tfx '$(SUITES)/tfx'
 
-e2e: build ## resolve, install and import on a real TFX 1.16.0 in VENV=<folder> (copied); needs uv and the network
+e2e: build $(VENV)/pyvenv.cfg ## resolve, install and import on a real TFX 1.16.0, a copy of VENV; needs uv and the network
 	$(PYTHON) tests/oracle/real_environment.py --imgtool '$(IMGTOOL)' --python '$(PYTHON310)' --venv '$(VENV)' --pins '$(SUITES)/tfx/pins-1.16.0-py310.txt'
 
 fixtures: ## record the offline index of the tests anew; needs uv and the network
