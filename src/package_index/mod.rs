@@ -27,7 +27,7 @@ pub use archive::WheelContents;
 pub use client::IndexClient;
 pub use error::IndexError;
 pub use pip_config::PipConfig;
-pub use project::{Project, ProjectVersion};
+pub use project::{FileRecord, Project, ProjectVersion};
 pub use settings::{Clock, IndexSettings, default_index_url};
 
 /// An index, or several in order of priority, as the solver's thread sees it: calls block until the answer is there.

@@ -115,14 +115,57 @@ impl Project {
     /// The files of one of [`Project::versions`], in the order of their names.
     #[must_use]
     pub fn files(&self, version: &ProjectVersion) -> Vec<IndexFile> {
-        let mut files = Vec::new();
+        self.records(version)
+            .map(|record| record.to_file())
+            .collect()
+    }
+
+    /// As [`Project::files`], in place: whoever chooses among the files of a version keeps few of them.
+    pub fn records(&self, version: &ProjectVersion) -> impl Iterator<Item = FileRecord<'_>> {
         let position = self.records + version.position.start..self.records + version.position.end;
         // A version of another project can point anywhere; that is no reason to panic.
         let mut reader = Reader::new(self.bytes.get(position).unwrap_or_default());
-        while let Some(file) = read_file(&mut reader) {
-            files.push(file);
+        std::iter::from_fn(move || read_record(&mut reader))
+    }
+}
+
+/// One file as it lies in the page; see [`IndexFile`] for what its fields mean.
+#[derive(Debug, Clone, Copy)]
+pub struct FileRecord<'a> {
+    /// Name of the file.
+    pub filename: &'a str,
+    /// Versions of Python that the file is for.
+    pub requires_python: Option<&'a str>,
+    /// The reason when the file is yanked.
+    pub yanked: Option<&'a str>,
+    url: &'a str,
+    url_ends_in_name: bool,
+    sha256: Option<&'a str>,
+    size: Option<u64>,
+    has_core_metadata: bool,
+    metadata_hash: Option<&'a str>,
+    upload_time: Option<i64>,
+}
+
+impl FileRecord<'_> {
+    /// The file on its own.
+    #[must_use]
+    pub fn to_file(&self) -> IndexFile {
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        let mut url = self.url.to_owned();
+        if self.url_ends_in_name {
+            url.push_str(self.filename);
         }
-        files
+        IndexFile {
+            filename: self.filename.to_owned(),
+            url,
+            sha256: owned(self.sha256),
+            size: self.size,
+            requires_python: owned(self.requires_python),
+            yanked: owned(self.yanked),
+            core_metadata: self.has_core_metadata.then(|| owned(self.metadata_hash)),
+            upload_time: self.upload_time,
+        }
     }
 }
 
@@ -178,17 +221,14 @@ fn write_file(writer: &mut Writer, file: &IndexFile) {
     }
 }
 
-fn read_file(reader: &mut Reader<'_>) -> Option<IndexFile> {
+fn read_record<'a>(reader: &mut Reader<'a>) -> Option<FileRecord<'a>> {
     let flags = reader.byte()?;
     let has = |flag: u8| flags & flag != 0;
-    let filename = reader.text()?.to_owned();
-    let mut url = reader.text()?.to_owned();
-    if has(flag::URL_ENDS_IN_NAME) {
-        url.push_str(&filename);
-    }
+    let filename = reader.text()?;
+    let url = reader.text()?;
     let mut text = |flag| {
         if has(flag) {
-            reader.text().map(|text| Some(text.to_owned()))
+            reader.text().map(Some)
         } else {
             Some(None)
         }
@@ -197,18 +237,20 @@ fn read_file(reader: &mut Reader<'_>) -> Option<IndexFile> {
     let requires_python = text(flag::REQUIRES_PYTHON)?;
     let yanked = text(flag::YANKED)?;
     let metadata_hash = text(flag::CORE_METADATA_HASH)?;
-    Some(IndexFile {
+    Some(FileRecord {
         filename,
+        requires_python,
+        yanked,
         url,
+        url_ends_in_name: has(flag::URL_ENDS_IN_NAME),
         sha256,
         size: if has(flag::SIZE) {
             Some(reader.number()?)
         } else {
             None
         },
-        requires_python,
-        yanked,
-        core_metadata: has(flag::CORE_METADATA).then_some(metadata_hash),
+        has_core_metadata: has(flag::CORE_METADATA),
+        metadata_hash,
         upload_time: if has(flag::UPLOAD_TIME) {
             Some(reader.signed()?)
         } else {

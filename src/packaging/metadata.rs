@@ -42,7 +42,11 @@ impl RawMetadata {
     pub fn parse(bytes: &[u8]) -> Self {
         let mut raw = Self::default();
         let mut field: Option<(Field, Cow<'_, [u8]>)> = None;
-        for line in bytes.split(|byte| *byte == b'\n') {
+        let mut start = 0;
+        while start < bytes.len() {
+            let end = memchr::memchr(b'\n', &bytes[start..]).map_or(bytes.len(), |at| start + at);
+            let line = &bytes[start..end];
+            start = end + 1;
             let line = line.strip_suffix(b"\r").unwrap_or(line);
             if line.is_empty() {
                 break;

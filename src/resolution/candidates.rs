@@ -13,7 +13,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use crate::environment::Environment;
-use crate::package_index::{Foresight, IndexFile, Project, ProjectVersion};
+use crate::package_index::{FileRecord, Foresight, IndexFile, Project, ProjectVersion};
 use crate::packaging::metadata::{CoreMetadata, parse_requires_python};
 use crate::packaging::tags::WheelTags;
 use crate::packaging::wheel_name::{WheelName, tags_of};
@@ -129,13 +129,13 @@ impl Admission {
         answer
     }
 
-    /// Judges one version of a project by its files. `fits` remembers what each Requires-Python came to: the versions of
+    /// Judges one version of a project by its files, in the order of their names. `fits` remembers what each Requires-Python came to: the versions of
     /// a project share a handful.
-    fn judge(
+    fn judge<'f>(
         &self,
         name: &PackageName,
         version: &Version,
-        files: Vec<IndexFile>,
+        files: impl Iterator<Item = FileRecord<'f>>,
         fits: &mut FxHashMap<String, bool>,
     ) -> Result<Installable, Exclusion> {
         for (text, allowed) in self.constraints(name) {
@@ -150,17 +150,17 @@ impl Admission {
         let mut other_wheels = false;
         let mut source = false;
         for file in files {
-            if let Some(requires_python) = &file.requires_python
+            if let Some(requires_python) = file.requires_python
                 && !self.python_fits_remembered(requires_python, fits)
             {
-                wrong_python = Some(requires_python.clone());
+                wrong_python = Some(requires_python);
                 continue;
             }
-            if let (Some(reason), false) = (&file.yanked, may_be_yanked) {
-                yanked = Some(reason.clone());
+            if let (Some(reason), false) = (file.yanked, may_be_yanked) {
+                yanked = Some(reason);
                 continue;
             }
-            let Some((build, tags)) = tags_of(&file.filename) else {
+            let Some((build, tags)) = tags_of(file.filename) else {
                 source = true;
                 continue;
             };
@@ -168,7 +168,7 @@ impl Admission {
                 None => other_wheels = true,
                 Some(priority) => {
                     let build = build.map(|(number, rest)| (number, rest.to_owned()));
-                    compatible.push((priority, std::cmp::Reverse(build), file));
+                    compatible.push((priority, std::cmp::Reverse(build), file.to_file()));
                 }
             }
         }
@@ -180,9 +180,9 @@ impl Admission {
                 compatible,
             }),
             None => Err(if let Some(requires_python) = wrong_python {
-                Exclusion::RequiresPython(requires_python)
+                Exclusion::RequiresPython(requires_python.to_owned())
             } else if let Some(reason) = yanked {
-                Exclusion::Yanked(reason)
+                Exclusion::Yanked(reason.to_owned())
             } else if other_wheels {
                 Exclusion::NoCompatibleWheel { source }
             } else {
@@ -243,8 +243,8 @@ impl Candidates {
         let version = &self.versions()[position];
         let files = self
             .project
-            .as_ref()
-            .map_or_else(Vec::new, |project| project.files(version));
+            .iter()
+            .flat_map(|project| project.records(version));
         let judgement = self
             .admission
             .judge(
@@ -343,15 +343,17 @@ impl Foresight for Outlook {
                 {
                     continue;
                 }
-                let files = project.files(version);
-                let name = files
-                    .iter()
-                    .find_map(|file| WheelName::from_str(&file.filename).ok())
+                let name = project
+                    .records(version)
+                    .find_map(|file| WheelName::from_str(file.filename).ok())
                     .map(|wheel| wheel.name);
                 if let Some(name) = name
-                    && let Ok(installable) =
-                        self.admission
-                            .judge(&name, &version.version, files, &mut fits)
+                    && let Ok(installable) = self.admission.judge(
+                        &name,
+                        &version.version,
+                        project.records(version),
+                        &mut fits,
+                    )
                 {
                     return Some(installable.wheel);
                 }
