@@ -18,7 +18,7 @@ Exit status: 0 it fits; 1 it does not, and the reason is printed; 2 wrong usage 
 /// Resolve Python requirements on top of a container image, holding every package that the image has.
 #[derive(Debug, Parser)]
 #[command(name = "imgtool", version, about, after_help = EXAMPLES, max_term_width = 110)]
-#[command(arg_required_else_help = true, disable_help_subcommand = true)]
+#[command(arg_required_else_help = true)]
 pub struct Arguments {
     /// Options of every verb.
     #[command(flatten)]

@@ -8,7 +8,7 @@ use super::CommandError;
 /// Largest file of requirements or pins that is read, bytes: a thousand times what people have, and no trap for memory.
 const LARGEST_TEXT: u64 = 16 << 20;
 
-/// Reads a text file.
+/// Reads a text file; `-` is stdin.
 ///
 /// # Errors
 /// When it cannot be read, is larger than any such file should be, or is not UTF-8.
@@ -18,7 +18,11 @@ pub fn read_text(path: &Path) -> Result<String, CommandError> {
         path: path.to_owned(),
         error,
     };
-    let file = std::fs::File::open(path).map_err(failed)?;
+    let file: Box<dyn std::io::Read> = if path == Path::new("-") {
+        Box::new(std::io::stdin())
+    } else {
+        Box::new(std::fs::File::open(path).map_err(failed)?)
+    };
     let mut text = String::new();
     let read = file
         .take(LARGEST_TEXT + 1)
@@ -39,6 +43,16 @@ pub fn read_text(path: &Path) -> Result<String, CommandError> {
 /// # Errors
 /// When the file cannot be written; what was there before is then still there.
 pub fn write_text(path: &Path, text: &str) -> Result<(), CommandError> {
+    if path == Path::new("-") {
+        // Stdout has the table; a file of that name is not what anybody means.
+        return Err(CommandError::WriteFile {
+            path: path.to_owned(),
+            error: std::io::Error::new(
+                std::io::ErrorKind::InvalidInput,
+                "`--format` says what is written to stdout",
+            ),
+        });
+    }
     let write = || -> std::io::Result<()> {
         let existing = std::fs::metadata(path).ok();
         if existing

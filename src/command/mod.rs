@@ -168,6 +168,10 @@ impl CommandError {
             Self::ReadFile { path, .. } if path.to_string_lossy().contains("://") => {
                 Some("files are read from disk: fetch this one first".to_owned())
             }
+            Self::ReadFile { path, .. } if path.to_string_lossy().contains(':') => Some(
+                "a file is meant here, or a folder as `dir:PATH`; what the catalog has is shown by `imgtool catalog show`"
+                    .to_owned(),
+            ),
             Self::ReadFile { .. }
             | Self::Line { .. }
             | Self::IncludeLoop(_)
@@ -179,6 +183,14 @@ impl CommandError {
 
 /// What to write instead of a text that is not a requirement.
 fn requirement_hint(text: &str) -> &'static str {
+    // A base where a requirement should be: the two were swapped.
+    if !text.contains(['/', '@', ' '])
+        && text
+            .split_once(':')
+            .is_some_and(|(name, _)| !name.is_empty())
+    {
+        return "the base comes first, then what is required of it: `imgtool resolve tfx:1.16.0 mlflow-skinny`";
+    }
     let is_a_file = text.contains("://")
         || text.starts_with(['.', '/', '~'])
         || [".whl", ".tar.gz", ".zip"]

@@ -75,6 +75,7 @@ fn a_base_of_the_catalog_is_shown() {
       list      List the bases that are known by name
       show      Show what is installed in a base
       snapshot  Make a snapshot of a base, from an environment or from a list of pins
+      help      Print this message or the help of the given subcommand(s)
 
     Options:
       -h, --help  Print help (see more with '--help')
@@ -193,7 +194,10 @@ fn a_snapshot_of_what_cannot_be_known_is_an_error_or_says_its_doubt() {
     error: the catalog does not know `own:1`, so the Python that a snapshot of it is for is not known
     hint: give `--python 3.10.13` and `--libc glibc:2.35`, as they are in the base
     ");
-    assert_snapshot!(make("tfx:1.16.0", "tfx:1.16.0").one_error(2), @"error: cannot read `tfx:1.16.0`: No such file or directory (os error 2)");
+    assert_snapshot!(make("tfx:1.16.0", "tfx:1.16.0").one_error(2), @"
+    error: cannot read `tfx:1.16.0`: No such file or directory (os error 2)
+    hint: a file is meant here, or a folder as `dir:PATH`; what the catalog has is shown by `imgtool catalog show`
+    ");
     assert_snapshot!(make("dir:absent", "own:1").one_error(2), @"
     error: the folder `absent` does not exist
     hint: `dir:` takes the root of an unpacked image, a conda prefix or a virtual environment

@@ -347,3 +347,15 @@ fn a_file_of_another_system_is_read_like_one_of_ours() {
         .expect(0);
     assert_eq!(again.pins(), ["alpha==1.0", "beta==1.0"]);
 }
+
+#[test]
+fn swapped_arguments_and_a_dash_for_a_file_are_told() {
+    let index = index();
+    let desk = desk(&index);
+    desk.resolve(&["beta", "tfx:1.16.0"])
+        .expect(2)
+        .tells("hint: the base comes first, then what is required of it");
+    desk.resolve(&["dir:base", "beta", "-o", "-"])
+        .expect(2)
+        .tells("error: cannot write `-`: `--format` says what is written to stdout");
+}

@@ -24,6 +24,7 @@ fn alone_it_prints_help() {
       resolve  Find what must be added to a base so that requirements are met and nothing in the base
                changes
       catalog  List, show and make snapshots of bases that are known by name
+      help     Print this message or the help of the given subcommand(s)
 
     Options:
       -h, --help     Print help (see more with '--help')
