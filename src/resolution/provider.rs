@@ -26,6 +26,7 @@ use rustc_hash::FxHashMap;
 use crate::environment::{Environment, InstalledDistribution};
 use crate::package_index::{IndexError, PackageIndex};
 use crate::packaging::metadata::CoreMetadata;
+use crate::packaging::requirement::presentable;
 use crate::packaging::{ExtraName, PackageName, Requirement, Version, VersionSet, specifiers};
 
 use super::base::{self, BaseFacts};
@@ -325,32 +326,14 @@ impl<'a> Provider<'a> {
         {
             return Ok(Err(Unusable::RequiresPython(requires_python.to_string())));
         }
+        let markers = &self.environment.markers;
+        let applying = metadata
+            .requires_dist
+            .iter()
+            .filter(|requirement| requirement.applies(markers));
         let mut dependencies = Vec::new();
-        for requirement in &metadata.requires_dist {
-            if !requirement.applies(&self.environment.markers) {
-                continue;
-            }
-            if requirement.url.is_some() {
-                return Ok(Err(Unusable::DirectReference(
-                    requirement.without_marker().to_string(),
-                )));
-            }
-            if requirement.name == *name {
-                // Either always or never true, and PubGrub has no use for it.
-                if !specifiers::allows(&requirement.specifiers, version) {
-                    return Ok(Err(Unusable::RequiresItself(
-                        requirement.without_marker().to_string(),
-                    )));
-                }
-                for extra in &requirement.extras {
-                    dependencies.push((
-                        SolverPackage::Extra(name.clone(), extra.clone()),
-                        VersionSet::singleton(version.clone()),
-                    ));
-                }
-                continue;
-            }
-            self.push(requirement, &mut dependencies);
+        if let Err(unusable) = self.push_all(name, version, None, applying, &mut dependencies) {
+            return Ok(Err(unusable));
         }
         for bound in self.base.on_absent.get(name).into_iter().flatten() {
             if !specifiers::allows(&bound.requirement.specifiers, version) {
@@ -377,29 +360,46 @@ impl<'a> Provider<'a> {
             SolverPackage::Project(name.clone()),
             VersionSet::singleton(version.clone()),
         )];
-        for requirement in &requirements {
+        let pushed = self.push_all(
+            name,
+            version,
+            Some(extra),
+            requirements.iter(),
+            &mut dependencies,
+        );
+        Ok(pushed.map(|()| dependencies))
+    }
+
+    /// Tells what a version of `name`, or the extra `of` of it, requires; the error says why it cannot be used.
+    fn push_all<'q>(
+        &self,
+        name: &PackageName,
+        version: &Version,
+        of: Option<&ExtraName>,
+        requirements: impl Iterator<Item = &'q Requirement>,
+        into: &mut Vec<(SolverPackage, VersionSet)>,
+    ) -> Result<(), Unusable> {
+        for requirement in requirements {
+            let text = || presentable(&requirement.without_marker().to_string());
             if requirement.url.is_some() {
-                return Ok(Err(Unusable::DirectReference(
-                    requirement.without_marker().to_string(),
-                )));
+                return Err(Unusable::DirectReference(text()));
             }
-            if requirement.name == *name {
-                if !specifiers::allows(&requirement.specifiers, version) {
-                    return Ok(Err(Unusable::RequiresItself(
-                        requirement.without_marker().to_string(),
-                    )));
-                }
-                for other in requirement.extras.iter().filter(|other| *other != extra) {
-                    dependencies.push((
-                        SolverPackage::Extra(name.clone(), other.clone()),
-                        VersionSet::singleton(version.clone()),
-                    ));
-                }
+            if requirement.name != *name {
+                self.push(requirement, into);
                 continue;
             }
-            self.push(requirement, &mut dependencies);
+            // Of itself it requires either what is always true or what never is, and PubGrub has no use for that.
+            if !specifiers::allows(&requirement.specifiers, version) {
+                return Err(Unusable::RequiresItself(text()));
+            }
+            for extra in requirement.extras.iter().filter(|extra| Some(*extra) != of) {
+                into.push((
+                    SolverPackage::Extra(name.clone(), extra.clone()),
+                    VersionSet::singleton(version.clone()),
+                ));
+            }
         }
-        Ok(Ok(dependencies))
+        Ok(())
     }
 
     /// When candidates of a project fail one after the other, the next ones are fetched together, more each time: a
