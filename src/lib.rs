@@ -3,6 +3,7 @@
 pub mod catalog;
 pub mod cli;
 pub mod command;
+pub mod digest;
 pub mod environment;
 pub mod http;
 pub mod image_path;

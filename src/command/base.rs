@@ -5,7 +5,8 @@ use std::str::FromStr as _;
 use crate::catalog::snapshot::{FORMAT, MetadataSource, Snapshot, SnapshotDistribution};
 use crate::catalog::{Catalog, CatalogError, parse_libc};
 use crate::environment::{
-    Environment, EnvironmentError, InstalledDistribution, Interpreter, Provenance, read_directory,
+    Environment, EnvironmentError, InstalledDistribution, Interpreter, Provenance, RecordKind,
+    read_directory,
 };
 use crate::packaging::marker_environment::for_cpython_on_linux;
 use crate::packaging::tags::{TagPlatform, WheelTags};
@@ -102,6 +103,8 @@ pub fn environment_of(snapshot: Snapshot) -> Result<Environment, CatalogError> {
                 import_names: found.import_names,
                 location: String::new(),
                 installer: found.installer,
+                record: RecordKind::Snapshot,
+                editable: None,
             };
             Ok((name, distribution))
         })
@@ -126,6 +129,8 @@ pub fn environment_of(snapshot: Snapshot) -> Result<Environment, CatalogError> {
         tags: WheelTags::for_cpython(&platform),
         platform,
         distributions,
+        shadowed: Vec::new(),
+        conda_packages: Vec::new(),
         notes,
         provenance: Provenance::Snapshot {
             base,
@@ -224,7 +229,7 @@ mod tests {
                 assert_eq!(base, "tfx:1.16.0");
                 assert!(made_from.starts_with("the pin list pins-1.16.0-py310.txt"));
             }
-            Provenance::Directory { .. } => panic!("no folder was read"),
+            other => panic!("{other:?} is no snapshot"),
         }
     }
 

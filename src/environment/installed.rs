@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as MapEntry;
 use std::str::FromStr;
 
-use super::InstalledDistribution;
 use super::egg_info;
 use super::site::SiteDirectory;
+use super::{InstalledDistribution, RecordKind};
 use crate::image_path::ImagePath;
 use crate::packaging::metadata::RawMetadata;
 use crate::packaging::{PackageName, Version};
@@ -412,6 +412,8 @@ impl Reader<'_> {
             import_names: Vec::new(),
             location: location.to_string(),
             installer: None,
+            record: RecordKind::default(),
+            editable: None,
         };
         match self.distributions.entry(name) {
             MapEntry::Vacant(vacant) => {

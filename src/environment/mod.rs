@@ -2,12 +2,15 @@
 
 mod c_library;
 mod candidates;
+mod conda;
 mod egg_info;
 mod elf;
 mod error;
+mod footprint;
 mod import_names;
 mod installed;
 mod interpreter;
+mod listing;
 mod package_database;
 mod site;
 mod venv;
@@ -23,9 +26,12 @@ use crate::rootfs::{DirectoryRoot, RootFs, resolve};
 
 use candidates::{Candidate, Found};
 
+pub use conda::CondaPackage;
 pub use error::EnvironmentError;
+pub use footprint::{Footprint, footprint};
 pub use import_names::import_names;
 pub use installed::installer;
+pub use listing::{FoundInterpreter, InterpreterKind, list_interpreters};
 
 /// A Python environment as a solver needs it: what is installed, and what could be.
 #[derive(Debug, Clone)]
@@ -41,6 +47,12 @@ pub struct Environment {
     /// Installed distributions by normalized name; where `sys.path` has two of one name, the first, which is the
     /// one that Python imports.
     pub distributions: BTreeMap<PackageName, InstalledDistribution>,
+    /// Distributions that a distribution of the same name in an earlier folder of `sys.path` hides, in the order of
+    /// `sys.path`.
+    pub shadowed: Vec<InstalledDistribution>,
+    /// What conda says that it installed into the interpreter's prefix (`conda-meta`), by name. It goes stale where pip
+    /// upgrades or removes: of Python distributions the metadata in the site folders is what counts.
+    pub conda_packages: Vec<CondaPackage>,
     /// What could not be read, or was read with a doubt, in the order in which it was met. One sentence each.
     pub notes: Vec<String>,
     /// Where this knowledge comes from.
@@ -83,6 +95,29 @@ pub struct InstalledDistribution {
     pub location: String,
     /// Contents of `INSTALLER`, such as `pip`, `uv` or `conda`, where it has been asked for with [`installer`].
     pub installer: Option<String>,
+    /// How it is recorded that it is installed.
+    pub record: RecordKind,
+    /// The source folder of a distribution in development (an editable install, `setup.py develop`), as it is written;
+    /// it may be missing from the image.
+    pub editable: Option<String>,
+}
+
+/// How it is recorded that a distribution is installed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum RecordKind {
+    /// A folder `*.dist-info`.
+    #[default]
+    DistInfo,
+    /// A folder `*.egg-info`.
+    EggInfo,
+    /// A file `*.egg-info`, as distutils wrote it: nothing records its files.
+    EggInfoFile,
+    /// An `EGG-INFO` inside of an egg.
+    Egg,
+    /// An `*.egg-link` to a source folder.
+    EggLink,
+    /// None that was seen: a snapshot says so.
+    Snapshot,
 }
 
 /// Where the knowledge of an environment comes from; every answer that rests on a snapshot says so.
@@ -92,6 +127,13 @@ pub enum Provenance {
     Directory {
         /// The folder as the user named it.
         path: String,
+    },
+    /// Read from the layers of an image.
+    Image {
+        /// The image as a person would name it again, transport included.
+        reference: String,
+        /// Digest of its manifest, where it has one.
+        digest: Option<String>,
     },
     /// An embedded snapshot of the catalog, not read from the image.
     Snapshot {
@@ -112,6 +154,10 @@ pub struct Search<'a> {
     pub path: Option<&'a str>,
     /// `PYTHONPATH` of the image's config; its folders come before every other.
     pub python_path: Option<&'a str>,
+    /// `VIRTUAL_ENV` of the image's config: a prefix to look at where `PATH` does not name its folder.
+    pub virtual_env: Option<&'a str>,
+    /// `HOME` of the image's config, or the home of its user: where the user site lies.
+    pub home: Option<&'a str>,
 }
 
 /// Reads the environment in a folder of this machine.
@@ -229,6 +275,8 @@ fn read_chosen(
         tags: WheelTags::for_cpython(&platform),
         platform,
         distributions,
+        shadowed: Vec::new(),
+        conda_packages: Vec::new(),
         notes,
         provenance,
     })

@@ -235,7 +235,7 @@ impl SearchPath<'_> {
 mod tests {
     use super::super::candidates::find_in_prefix;
     use super::*;
-    use crate::rootfs::{DirectoryRoot, Entry};
+    use crate::rootfs::{DirectoryRoot, Entry, ExecutableFacts, FileFacts};
 
     /// A root of which one folder may not be read, as for a user without the right to.
     struct Forbidding(DirectoryRoot, &'static str);
@@ -256,6 +256,14 @@ mod tests {
             length: usize,
         ) -> Result<Vec<u8>, RootFsError> {
             self.0.read_range(path, offset, length)
+        }
+
+        fn file_facts(&self, path: &ImagePath) -> Result<Option<FileFacts>, RootFsError> {
+            self.0.file_facts(path)
+        }
+
+        fn executable_facts(&self, path: &ImagePath) -> Result<ExecutableFacts, RootFsError> {
+            self.0.executable_facts(path)
         }
 
         fn list(&self, path: &ImagePath) -> Result<Vec<ListedEntry>, RootFsError> {

@@ -22,7 +22,7 @@ pub struct BaseLabel {
 #[must_use]
 pub fn provenance_note(environment: &Environment) -> Option<String> {
     match &environment.provenance {
-        Provenance::Directory { .. } => None,
+        Provenance::Directory { .. } | Provenance::Image { .. } => None,
         Provenance::Snapshot { base, made_from } => Some(format!(
             "from the embedded snapshot of {}, made from {made_from}, not read from the image",
             base.replace(':', " ")

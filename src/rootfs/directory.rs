@@ -4,8 +4,12 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
 
-use super::{Entry, EntryKind, ListedEntry, RootFs, RootFsError, resolve};
+use super::executable::{ExecutableFacts, ExecutableScanner};
+use super::{Entry, EntryKind, FileFacts, ListedEntry, RootFs, RootFsError, resolve};
 use crate::image_path::ImagePath;
+
+/// How much of an executable is read at a time, in bytes.
+const EXECUTABLE_CHUNK: usize = 256 << 10;
 
 /// Folders of a root that hold its C library or the folder of its architecture.
 const LIBRARY_FOLDERS: [&str; 4] = ["lib", "lib64", "usr/lib", "usr/lib64"];
@@ -224,6 +228,34 @@ impl RootFs for DirectoryRoot {
         }
         bytes.truncate(filled);
         Ok(bytes)
+    }
+
+    fn file_facts(&self, path: &ImagePath) -> Result<Option<FileFacts>, RootFsError> {
+        match fs::symlink_metadata(self.on_this_machine(path)) {
+            Ok(metadata) if metadata.is_file() => Ok(Some(FileFacts {
+                size: metadata.len(),
+                layer: None,
+            })),
+            Ok(_) => Ok(None),
+            Err(error) => match classify(path, error) {
+                RootFsError::NotFound(_) => Ok(None),
+                error => Err(error),
+            },
+        }
+    }
+
+    fn executable_facts(&self, path: &ImagePath) -> Result<ExecutableFacts, RootFsError> {
+        let (mut file, _) = self.open_file(path)?;
+        let mut scanner = ExecutableScanner::new();
+        let mut buffer = vec![0; EXECUTABLE_CHUNK];
+        loop {
+            match file.read(&mut buffer) {
+                Ok(0) => return Ok(scanner.finish()),
+                Ok(read) => scanner.push(&buffer[..read]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(classify(path, error)),
+            }
+        }
     }
 
     fn list(&self, path: &ImagePath) -> Result<Vec<ListedEntry>, RootFsError> {

@@ -4,11 +4,16 @@
 //! followed in one place, [`resolve`], which keeps them inside the root.
 
 pub mod directory;
+pub mod executable;
+pub mod progress;
 pub mod resolve;
+pub mod retention;
 
 use crate::image_path::ImagePath;
 
 pub use directory::DirectoryRoot;
+pub use executable::ExecutableFacts;
+pub use progress::{LayerProgress, Silent};
 pub use resolve::Resolved;
 
 /// What lies at a path.
@@ -46,6 +51,15 @@ pub struct ListedEntry {
     pub kind: EntryKind,
 }
 
+/// What a file system knows of a regular file without opening it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileFacts {
+    /// Its size in bytes.
+    pub size: u64,
+    /// The layer that brought it, from 0, lowest first; `None` in a folder, which has no layers.
+    pub layer: Option<usize>,
+}
+
 /// What kept a file system from answering.
 #[derive(Debug, thiserror::Error)]
 pub enum RootFsError {
@@ -71,6 +85,10 @@ pub enum RootFsError {
     /// Symbolic links that lead in a circle, or to one another too many times.
     #[error("`{0}` leads through too many symbolic links")]
     SymlinkLoop(ImagePath),
+    /// A file of a layer whose contents were not kept when the layer was read: reading the layer again with this path
+    /// among the wanted ones helps.
+    #[error("the contents of `{0}` were not kept")]
+    NotRetained(ImagePath),
     /// The machine refused.
     #[error("cannot read `{path}`")]
     Io {
@@ -121,6 +139,19 @@ pub trait RootFs: Send + Sync {
         offset: u64,
         length: usize,
     ) -> Result<Vec<u8>, RootFsError>;
+
+    /// Size and layer of the file at the real path `path`; `None` where no regular file lies.
+    ///
+    /// # Errors
+    /// [`RootFsError::Io`].
+    fn file_facts(&self, path: &ImagePath) -> Result<Option<FileFacts>, RootFsError>;
+
+    /// What the file at the real path `path` says of itself as an executable. Of layers this is told while they are
+    /// read, so it is there where the contents are not.
+    ///
+    /// # Errors
+    /// As [`RootFs::read`], without a limit on the file.
+    fn executable_facts(&self, path: &ImagePath) -> Result<ExecutableFacts, RootFsError>;
 
     /// The entries of the folder at the real path `path`, sorted by name.
     ///

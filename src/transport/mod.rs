@@ -1,4 +1,8 @@
-//! Where bases come from: the names that a user gives them. Reading images (registry, OCI layout, archives, local
-//! engines) comes here later; today a base is an entry of the catalog or a folder.
+//! Bytes of images in: registries, OCI layouts, archives, engines.
 
+mod error;
+pub mod image;
 pub mod reference;
+
+pub use error::TransportError;
+pub use image::{Image, ImageStream, Layer, LayerSource, OpenedImage, StreamedLayer};

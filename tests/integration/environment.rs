@@ -121,6 +121,7 @@ fn a_path_of_the_image_comes_first() {
         path: Some("relative:/none:/shims:/srv/own/bin:/opt/conda/bin"),
         python_path: Some("/srv/extra:/none"),
         python: None,
+        ..Search::default()
     };
     root.distribution("/srv/extra", "six", "1.0");
     root.distribution("/srv/own/lib/python3.8/site-packages", "six", "2.0");

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use imgtool::environment::{Environment, InstalledDistribution, Interpreter, Provenance};
+use imgtool::environment::{
+    Environment, InstalledDistribution, Interpreter, Provenance, RecordKind,
+};
 use imgtool::packaging::tags::{Libc, TagPlatform, WheelTags};
 use imgtool::packaging::{PackageName, Version, marker_environment};
 
@@ -41,6 +43,8 @@ pub fn environment(python: &str, installed: &[(&str, &str, &[&str])]) -> Environ
                 import_names: Vec::new(),
                 location: String::new(),
                 installer: None,
+                record: RecordKind::Snapshot,
+                editable: None,
             },
         );
     }
@@ -55,6 +59,8 @@ pub fn environment(python: &str, installed: &[(&str, &str, &[&str])]) -> Environ
         tags: WheelTags::for_cpython(&platform),
         platform,
         distributions,
+        shadowed: Vec::new(),
+        conda_packages: Vec::new(),
         notes: Vec::new(),
         provenance: Provenance::Directory {
             path: "test".to_owned(),

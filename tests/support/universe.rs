@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
-use imgtool::environment::{Environment, InstalledDistribution};
+use imgtool::environment::{Environment, InstalledDistribution, RecordKind};
 use imgtool::packaging::{PackageName, Requirement, Version};
 use imgtool::resolution::request::{Request, Requested};
 use serde_json::json;
@@ -166,6 +166,8 @@ pub fn install(environment: &mut Environment, name: &str, release: &Release) {
             import_names: Vec::new(),
             location: String::new(),
             installer: None,
+            record: RecordKind::Snapshot,
+            editable: None,
         },
     );
 }

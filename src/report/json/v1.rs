@@ -257,6 +257,7 @@ fn unsolvable(
 fn base_shape(base: &BaseLabel, environment: &Environment) -> Base {
     let (source, made_from) = match &environment.provenance {
         Provenance::Directory { .. } => ("directory", None),
+        Provenance::Image { .. } => ("image", None),
         Provenance::Snapshot { made_from, .. } => ("snapshot", Some(made_from.clone())),
     };
     Base {

@@ -1,0 +1,58 @@
+//! What keeps an image from being read.
+
+use crate::digest::Mismatch;
+use crate::http::HttpError;
+
+/// Why an image, or a part of one, cannot be had. Every address in here is redacted.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    /// The medium holds no such image, tag or platform.
+    #[error("{0}")]
+    NotFound(String),
+    /// A document of the image breaks its specification or a limit.
+    #[error("{what} is invalid: {reason}")]
+    Invalid {
+        /// The document, with its place: such as `the manifest sha256:… of docker://…`.
+        what: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Other bytes than were promised.
+    #[error("{what} is not what its descriptor promises: {mismatch}")]
+    Mismatch {
+        /// The blob.
+        what: String,
+        /// What differs.
+        mismatch: Mismatch,
+    },
+    /// The registry refused.
+    #[error("{registry} refuses {what}: {reason}")]
+    Refused {
+        /// Host and port of the registry.
+        registry: String,
+        /// What was asked for.
+        what: String,
+        /// What it says, with its status.
+        reason: String,
+    },
+    /// The network failed.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// This machine failed.
+    #[error("cannot read {what}")]
+    Io {
+        /// What was to be read.
+        what: String,
+        /// Why it was not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// An engine that is not there, or that failed.
+    #[error("{engine} {reason}")]
+    Engine {
+        /// The program.
+        engine: String,
+        /// What it did.
+        reason: String,
+    },
+}
