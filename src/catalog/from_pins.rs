@@ -235,6 +235,7 @@ pub fn build_from_pins(
         format: FORMAT,
         base: target.base.clone(),
         made_from: target.made_from.clone(),
+        digest: None,
         python: format!("{major}.{minor}"),
         python_full_version: target.python_full_version.clone(),
         abi_flags: target.platform.abi_flags.clone(),

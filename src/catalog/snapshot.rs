@@ -17,6 +17,10 @@ pub struct Snapshot {
     pub base: String,
     /// What the snapshot was made from and what is assumed in it, as a sentence fragment.
     pub made_from: String,
+    /// Digest of the image's manifest (or index, as the tag names it), where the snapshot was read from an image: the
+    /// snapshot is exact as long as the tag still leads there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
     /// Minor version of Python, such as `3.10`.
     pub python: String,
     /// Full version of Python that markers are evaluated with.
@@ -145,9 +149,12 @@ impl Snapshot {
             ("format", self.format.to_string()),
             ("base", json(&self.base)),
             ("made_from", json(&self.made_from)),
-            ("python", json(&self.python)),
-            ("python_full_version", json(&self.python_full_version)),
         ];
+        if let Some(digest) = &self.digest {
+            fields.push(("digest", json(digest)));
+        }
+        fields.push(("python", json(&self.python)));
+        fields.push(("python_full_version", json(&self.python_full_version)));
         if !self.abi_flags.is_empty() {
             fields.push(("abi_flags", json(&self.abi_flags)));
         }
@@ -195,6 +202,7 @@ mod tests {
             format: FORMAT,
             base: "toy:1.0".to_owned(),
             made_from: "a \"test\"".to_owned(),
+            digest: Some("sha256:00".to_owned()),
             python: "3.10".to_owned(),
             python_full_version: "3.10.13".to_owned(),
             abi_flags: String::new(),
@@ -237,6 +245,7 @@ mod tests {
         "format": 1,
         "base": "toy:1.0",
         "made_from": "a \"test\"",
+        "digest": "sha256:00",
         "python": "3.10",
         "python_full_version": "3.10.13",
         "libc": "glibc 2.35",

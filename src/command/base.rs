@@ -165,6 +165,7 @@ pub fn snapshot_of(environment: &Environment, base: &str, made_from: String) -> 
         format: FORMAT,
         base: base.to_owned(),
         made_from,
+        digest: None,
         python: format!("{major}.{minor}"),
         python_full_version: environment.interpreter.version.clone(),
         abi_flags: environment.platform.abi_flags.clone(),
