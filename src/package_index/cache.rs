@@ -23,6 +23,7 @@ use url::Url;
 
 use super::project::Project;
 use super::wire::{Reader, Writer};
+use crate::cache_folder::{self, CacheLayout, CachePart, NEW};
 use crate::packaging::PackageName;
 use crate::packaging::simple::IndexFile;
 
@@ -32,8 +33,27 @@ const MAGIC: &[u8; 8] = b"imgtool1";
 /// The length of what stands before an entry's content: the magic bytes and the checksum.
 const HEADER: usize = MAGIC.len() + 4;
 
-/// The folder of this format's entries.
-const FOLDER: &str = "package-index-v1";
+/// The folder of this format's entries, and what kinds of them there are.
+pub const CACHE_LAYOUT: CacheLayout = CacheLayout {
+    folder: "package-index-v1",
+    parts: &[
+        CachePart {
+            name: "index-pages",
+            holds: "pages of the package index",
+            folder: "pages",
+        },
+        CachePart {
+            name: "wheel-metadata",
+            holds: "metadata of wheels",
+            folder: "metadata",
+        },
+        CachePart {
+            name: "wheel-contents",
+            holds: "contents of wheels",
+            folder: "contents",
+        },
+    ],
+};
 
 /// Under which name an entry lies.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -156,6 +176,8 @@ pub(super) struct Cache {
     folder: Option<PathBuf>,
     /// Set when writing failed once: what is broken stays broken for the rest of a run.
     read_only: AtomicBool,
+    /// Set when the cache folder has been marked as one in this run.
+    is_marked: AtomicBool,
     warnings: Mutex<Vec<String>>,
 }
 
@@ -163,8 +185,9 @@ impl Cache {
     /// A cache in `folder`, which need not exist; `None` remembers nothing.
     pub(super) fn new(folder: Option<&Path>) -> Self {
         Self {
-            folder: folder.map(|folder| folder.join(FOLDER)),
+            folder: folder.map(|folder| folder.join(CACHE_LAYOUT.folder)),
             read_only: AtomicBool::new(false),
+            is_marked: AtomicBool::new(false),
             warnings: Mutex::default(),
         }
     }
@@ -271,7 +294,19 @@ impl Cache {
         if self.read_only.load(Ordering::Relaxed) {
             return;
         }
-        if let Err(error) = write_whole(&path, body)
+        let written = match write_whole(&path, body) {
+            // The folder was there a moment ago: somebody clears the cache.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => write_whole(&path, body),
+            written => written,
+        };
+        if written.is_ok()
+            && !self.is_marked.swap(true, Ordering::Relaxed)
+            && let Some(folder) = self.folder.as_deref().and_then(Path::parent)
+        {
+            // A cache that is not marked is backed up; that is all.
+            let _ = cache_folder::mark(folder);
+        }
+        if let Err(error) = written
             && !self.read_only.swap(true, Ordering::Relaxed)
         {
             let folder = self.folder.as_deref().unwrap_or(&path);
@@ -289,9 +324,7 @@ impl Cache {
 fn write_whole(path: &Path, body: &[u8]) -> std::io::Result<()> {
     let folder = path.parent().unwrap_or(path);
     std::fs::create_dir_all(folder)?;
-    let mut file = tempfile::Builder::new()
-        .prefix(".new-")
-        .tempfile_in(folder)?;
+    let mut file = tempfile::Builder::new().prefix(NEW).tempfile_in(folder)?;
     file.write_all(MAGIC)?;
     file.write_all(&checksum(body))?;
     file.write_all(body)?;

@@ -24,10 +24,9 @@ use super::metadata::{WheelSource, parse_metadata};
 use super::packs::Packs;
 use super::priority::{self, Answer};
 use super::project::Project;
-use super::runtime::Runtime;
 use super::settings::{Clock, IndexAddress, IndexSettings, default_index_url};
 use super::{Foresight, PackageIndex};
-use crate::http::{HttpClient, redacted};
+use crate::http::{HttpClient, Runtime, redacted};
 use crate::packaging::metadata::{CoreMetadata, RawMetadata};
 use crate::packaging::simple::IndexFile;
 use crate::packaging::wheel_name::WheelName;
@@ -177,7 +176,8 @@ impl IndexClient {
         let receiver = {
             let mut background = lock(&self.background);
             if background.runtime.is_none() {
-                let runtime = Runtime::start().map_err(|error| interrupted(error.to_string()))?;
+                let runtime = Runtime::start("package-index")
+                    .map_err(|error| interrupted(error.to_string()))?;
                 // Now that there is a reason to travel, what was only probable until now is fetched on the same trip.
                 for (name, versions) in background.hints.drain(..) {
                     runtime.spawn(follow(Arc::clone(&self.shared), name, versions));

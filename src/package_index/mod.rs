@@ -13,7 +13,6 @@ mod packs;
 pub mod pip_config;
 mod priority;
 mod project;
-mod runtime;
 pub mod settings;
 mod wire;
 
@@ -24,6 +23,7 @@ use crate::packaging::{PackageName, VersionSet};
 
 pub use crate::packaging::simple::IndexFile;
 pub use archive::WheelContents;
+pub use cache::CACHE_LAYOUT;
 pub use client::IndexClient;
 pub use error::IndexError;
 pub use pip_config::PipConfig;

@@ -117,6 +117,7 @@ impl IndexSettings {
             certificates: self.certificates.clone(),
             netrc: self.netrc.clone(),
             offline: self.offline,
+            compression: true,
         }
     }
 }
