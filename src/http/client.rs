@@ -1,4 +1,4 @@
-//! The client: one request, its redirects and retries, and the whole body in memory.
+//! The client: one request, its redirects and retries, and the whole body in memory or the begun body in a stream.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,13 +7,15 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::{
-    ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName,
-    IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, LOCATION, RANGE,
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, ETAG,
+    HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, LOCATION, RANGE,
 };
 use url::Url;
 
 use super::credentials::{CredentialStore, Secret};
 use super::error::{HttpError, redacted};
+use super::request::{Method, Request, Response};
+use super::stream::{Body, Streamed};
 use super::{retry, tls};
 
 /// The most redirects that are followed for one request.
@@ -45,6 +47,9 @@ pub struct HttpSettings {
     pub netrc: Option<PathBuf>,
     /// Whether to refuse every request.
     pub offline: bool,
+    /// Whether bodies that the server compressed on the way are decompressed. Without it bytes are what was sent, whatever
+    /// a server says of them.
+    pub compression: bool,
 }
 
 impl Default for HttpSettings {
@@ -58,88 +63,19 @@ impl Default for HttpSettings {
             certificates: None,
             netrc: None,
             offline: false,
+            compression: true,
         }
     }
 }
 
-/// A GET request.
-#[derive(Debug, Clone, Copy)]
-pub struct Request<'a> {
-    /// What is asked for.
-    pub url: &'a Url,
-    /// `Accept`.
-    pub accept: Option<&'a str>,
-    /// `Range`, such as `bytes=-1024`.
-    pub range: Option<&'a str>,
-    /// `If-None-Match`.
-    pub if_none_match: Option<&'a str>,
-    /// `If-Modified-Since`.
-    pub if_modified_since: Option<&'a str>,
-    /// Whether the bytes matter as they are, so that the server must not compress them.
-    pub verbatim: bool,
-    /// The most bytes that the body may have, decompressed.
-    pub limit: u64,
-}
-
-impl<'a> Request<'a> {
-    /// A plain request for at most `limit` bytes.
-    #[must_use]
-    pub fn new(url: &'a Url, limit: u64) -> Self {
-        Self {
-            url,
-            accept: None,
-            range: None,
-            if_none_match: None,
-            if_modified_since: None,
-            verbatim: false,
-            limit,
-        }
-    }
-}
-
-/// An answer, whatever its status. The body is read for statuses of success alone.
-#[derive(Debug, Clone)]
-pub struct Response {
-    /// The status code.
-    pub status: u16,
-    /// Where the answer came from, after redirects, without credentials.
-    pub url: Url,
-    /// `Content-Type`.
-    pub content_type: Option<String>,
-    /// `Content-Range`.
-    pub content_range: Option<String>,
-    /// `Cache-Control`.
-    pub cache_control: Option<String>,
-    /// `ETag`.
-    pub etag: Option<String>,
-    /// `Last-Modified`.
-    pub last_modified: Option<String>,
-    /// The body, decompressed.
-    pub body: Vec<u8>,
-}
-
-impl Response {
-    /// Whether the status is one of success.
-    #[must_use]
-    pub fn is_success(&self) -> bool {
-        (200..300).contains(&self.status)
-    }
-
-    /// The error that a status of failure amounts to.
-    #[must_use]
-    pub fn status_error(&self) -> HttpError {
-        HttpError::Status {
-            url: redacted(&self.url),
-            status: self.status,
-        }
-    }
-}
+/// The longest wait for the body of a refusal: the status has said the essential already.
+const LONGEST_REFUSAL: Duration = Duration::from_secs(5);
 
 /// The client of one run. Its methods need a tokio runtime; making it needs none.
 pub struct HttpClient {
     settings: HttpSettings,
     credentials: Mutex<CredentialStore>,
-    pool: OnceLock<Result<reqwest::Client, HttpError>>,
+    pools: OnceLock<Result<Pools, HttpError>>,
     permits: tokio::sync::Semaphore,
     requests: AtomicU64,
 }
@@ -161,7 +97,7 @@ impl HttpClient {
             permits: tokio::sync::Semaphore::new(settings.concurrency.max(1)),
             settings,
             credentials: Mutex::default(),
-            pool: OnceLock::new(),
+            pools: OnceLock::new(),
             requests: AtomicU64::new(0),
         }
     }
@@ -185,23 +121,56 @@ impl HttpClient {
     /// # Errors
     /// When there is no answer; a status of failure is an answer.
     pub async fn get(&self, request: Request<'_>) -> Result<Response, HttpError> {
+        let answered = self.ask(request, true).await?;
+        Ok(answered.head)
+    }
+
+    /// As [`HttpClient::get`], but the body of a success stays where it is, to be read chunk by chunk. Of the body
+    /// alone the limit of the request says nothing.
+    ///
+    /// # Errors
+    /// When there is no answer; a status of failure is an answer.
+    pub async fn stream(&self, request: Request<'_>) -> Result<Streamed, HttpError> {
+        self.ask(request, false).await
+    }
+
+    async fn ask(&self, request: Request<'_>, whole: bool) -> Result<Streamed, HttpError> {
+        let Some(deadline) = request.deadline else {
+            return self.ask_until_answered(request, whole).await;
+        };
+        tokio::time::timeout(deadline, self.ask_until_answered(request, whole))
+            .await
+            .unwrap_or_else(|_| {
+                Err(HttpError::Timeout {
+                    url: redacted(request.url),
+                })
+            })
+    }
+
+    async fn ask_until_answered(
+        &self,
+        request: Request<'_>,
+        whole: bool,
+    ) -> Result<Streamed, HttpError> {
         if self.settings.offline {
             return Err(HttpError::Offline {
                 url: redacted(request.url),
             });
         }
-        let pool = self.pool.get_or_init(|| self.build_pool()).as_ref();
-        let pool = pool.map_err(Clone::clone)?;
+        let pools = self.pools.get_or_init(|| self.build_pools()).as_ref();
+        let pools = pools.map_err(Clone::clone)?;
+        let retries = request.retries.unwrap_or(self.settings.retries);
         let mut attempt = 0;
         let mut timeouts = 0;
         loop {
-            let (outcome, asked_wait) = self.attempt(pool, &request).await;
+            let (outcome, asked_wait) = self.attempt(pools, &request, whole).await;
             timeouts += u32::from(matches!(outcome, Err(HttpError::Timeout { .. })));
             let transient = match &outcome {
-                Ok(response) => retry::is_transient(response.status),
+                Ok(answer) => retry::is_transient(answer.head.status),
                 Err(error) => error.is_transient() && timeouts <= MOST_SILENT_RETRIES,
             };
-            if !transient || attempt >= self.settings.retries {
+            let is_hopeless = asked_wait.is_some_and(retry::is_too_long);
+            if !transient || attempt >= retries || is_hopeless {
                 return outcome;
             }
             attempt += 1;
@@ -211,40 +180,60 @@ impl HttpClient {
         }
     }
 
-    fn build_pool(&self) -> Result<reqwest::Client, HttpError> {
+    fn build_pools(&self) -> Result<Pools, HttpError> {
         if let Some(netrc) = &self.settings.netrc {
             self.credentials
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .read_netrc(netrc)?;
         }
-        tls::build(
-            self.settings.certificates.as_deref(),
-            self.settings.connect_timeout,
-            self.settings.read_timeout,
-        )
+        Ok(Pools::default())
     }
 
     /// One attempt, with the wait that a server asked for.
     async fn attempt(
         &self,
-        pool: &reqwest::Client,
+        pools: &Pools,
         request: &Request<'_>,
-    ) -> (Result<Response, HttpError>, Option<Duration>) {
+        whole: bool,
+    ) -> (Result<Streamed, HttpError>, Option<Duration>) {
         // The semaphore is never closed, so an error cannot happen; were it so, the request would go out unbounded.
         let _permit = self.permits.acquire().await.ok();
         let mut url = request.url.clone();
+        let mut authorization = request.authorization;
         for _ in 0..=MOST_REDIRECTS {
-            let answer = match self.send(pool, request, &url).await {
+            let answer = match self.send(pools, request, &url, authorization).await {
                 Ok(answer) => answer,
                 Err(error) => return (Err(error), None),
             };
             if !matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
                 let wait = retry::retry_after(answer.headers());
-                return (read_answer(answer, url, request.limit).await, wait);
+                let answer = if whole || !answer.status().is_success() {
+                    let limits = (request.limit, request.error_limit);
+                    read_answer(answer, url, limits)
+                        .await
+                        .map(Streamed::without_body)
+                } else {
+                    let head = head(&answer, url);
+                    Ok(Streamed {
+                        body: Some(Body::new(answer, head.url.clone())),
+                        head,
+                    })
+                };
+                return (answer, wait);
             }
-            url = match redirected(&url, &answer) {
-                Ok(next) => next,
+            let next = match request.method {
+                Method::Post(_) => Err("a form, which may hold a secret".to_owned()),
+                _ => redirected(&url, &answer),
+            };
+            url = match next {
+                Ok(next) => {
+                    // Once it has led elsewhere, nothing brings the authorization back.
+                    if next.origin() != url.origin() {
+                        authorization = None;
+                    }
+                    next
+                }
                 Err(reason) => {
                     let url = redacted(&url);
                     return (Err(HttpError::Redirect { url, reason }), None);
@@ -260,9 +249,10 @@ impl HttpClient {
 
     async fn send(
         &self,
-        pool: &reqwest::Client,
+        pools: &Pools,
         request: &Request<'_>,
         url: &Url,
+        authorization: Option<&Secret>,
     ) -> Result<reqwest::Response, HttpError> {
         let headers = [
             (ACCEPT, request.accept),
@@ -271,30 +261,83 @@ impl HttpClient {
             (IF_MODIFIED_SINCE, request.if_modified_since),
             (ACCEPT_ENCODING, request.verbatim.then_some("identity")),
         ];
-        let mut builder = pool.get(url.clone());
+        let pool = pools.of(url, &self.settings)?;
+        let mut builder = match request.method {
+            Method::Get => pool.get(url.clone()),
+            Method::Head => pool.head(url.clone()),
+            Method::Post(form) => pool
+                .post(url.clone())
+                .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+                .body(form.reveal().to_owned()),
+        };
         for (name, value) in headers {
             if let Some(value) = value {
                 builder = builder.header(name, value);
             }
         }
-        // Looked up anew for every hop: a redirect to another host leaves the credentials behind.
-        let credentials = self
-            .credentials
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .of(url)
-            .cloned();
-        if let Some(credentials) = credentials {
-            builder = builder.basic_auth(
-                credentials.user.reveal(),
-                Some(credentials.password.reveal()),
-            );
+        if let Some(authorization) = authorization {
+            let mut value =
+                HeaderValue::from_str(authorization.reveal()).map_err(|_| HttpError::Setup {
+                    reason: format!(
+                        "the credentials for {} cannot be sent in a header",
+                        redacted(url)
+                    ),
+                })?;
+            value.set_sensitive(true);
+            builder = builder.header(AUTHORIZATION, value);
+        } else {
+            // Looked up anew for every hop: a redirect to another host leaves the credentials behind.
+            let credentials = self
+                .credentials
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .of(url)
+                .cloned();
+            if let Some(credentials) = credentials {
+                builder = builder.basic_auth(
+                    credentials.user.reveal(),
+                    Some(credentials.password.reveal()),
+                );
+            }
         }
         self.requests.fetch_add(1, Ordering::Relaxed);
         builder
             .send()
             .await
             .map_err(|error| HttpError::from_reqwest(url, error))
+    }
+}
+
+/// Connections, each kind made when it is first needed: loading the certificates of the machine takes longer than a
+/// request to a server on it.
+#[derive(Default)]
+struct Pools {
+    /// To others, through a proxy where the environment names one.
+    outside: OnceLock<Result<reqwest::Client, HttpError>>,
+    /// To this machine, which no proxy reaches.
+    this_machine: OnceLock<Result<reqwest::Client, HttpError>>,
+    /// The same without TLS, and so without the certificates of the machine.
+    this_machine_plain: OnceLock<Result<reqwest::Client, HttpError>>,
+}
+
+impl Pools {
+    fn of(&self, url: &Url, settings: &HttpSettings) -> Result<&reqwest::Client, HttpError> {
+        let options = |proxies: bool| tls::PoolOptions {
+            connect_timeout: settings.connect_timeout,
+            read_timeout: settings.read_timeout,
+            compression: settings.compression,
+            proxies,
+        };
+        let build = |native: bool, proxies: bool| {
+            let configuration = tls::configuration(settings.certificates.as_deref(), native)?;
+            tls::build(configuration, &options(proxies))
+        };
+        let pool = match (tls::is_loopback(url), url.scheme()) {
+            (false, _) => self.outside.get_or_init(|| build(true, true)),
+            (true, "http") => self.this_machine_plain.get_or_init(|| build(false, false)),
+            (true, _) => self.this_machine.get_or_init(|| build(true, false)),
+        };
+        pool.as_ref().map_err(Clone::clone)
     }
 }
 
@@ -315,11 +358,8 @@ fn redirected(from: &Url, answer: &reqwest::Response) -> Result<Url, String> {
     }
 }
 
-async fn read_answer(
-    mut answer: reqwest::Response,
-    url: Url,
-    limit: u64,
-) -> Result<Response, HttpError> {
+/// Everything of an answer but its body.
+fn head(answer: &reqwest::Response, url: Url) -> Response {
     let header = |name: HeaderName| {
         answer
             .headers()
@@ -327,7 +367,7 @@ async fn read_answer(
             .and_then(|value| value.to_str().ok())
             .map(str::to_owned)
     };
-    let mut response = Response {
+    Response {
         status: answer.status().as_u16(),
         content_type: header(CONTENT_TYPE),
         content_range: header(CONTENT_RANGE),
@@ -336,8 +376,23 @@ async fn read_answer(
         last_modified: header(LAST_MODIFIED),
         url,
         body: Vec::new(),
-    };
+        headers: answer.headers().clone(),
+    }
+}
+
+/// Reads an answer to its end. `limits` are those of a success and of a refusal.
+async fn read_answer(
+    mut answer: reqwest::Response,
+    url: Url,
+    (limit, error_limit): (u64, u64),
+) -> Result<Response, HttpError> {
+    let mut response = head(&answer, url);
     if !response.is_success() {
+        if error_limit > 0 {
+            let body = read_beginning(answer, error_limit, &mut response.body);
+            // What has come by then is enough.
+            let _ = tokio::time::timeout(LONGEST_REFUSAL, body).await;
+        }
         return Ok(response);
     }
     let too_large = |url: &Url| HttpError::TooLarge {
@@ -362,6 +417,17 @@ async fn read_answer(
             }
             Ok(None) => return Ok(response),
             Err(error) => return Err(HttpError::from_reqwest(&response.url, error)),
+        }
+    }
+}
+
+/// Reads what comes of a body, up to `limit` bytes.
+async fn read_beginning(mut answer: reqwest::Response, limit: u64, body: &mut Vec<u8>) {
+    while let Ok(Some(chunk)) = answer.chunk().await {
+        let room = usize::try_from(limit).unwrap_or(usize::MAX) - body.len();
+        body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        if chunk.len() >= room {
+            return;
         }
     }
 }

@@ -53,6 +53,16 @@ pub enum HttpError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A body that broke off and cannot be gone on with.
+    #[error("{url} broke off after {at} bytes and cannot be gone on with: {reason}")]
+    Resume {
+        /// What was asked for.
+        url: String,
+        /// How many bytes had come.
+        at: u64,
+        /// What the server answered instead.
+        reason: String,
+    },
     /// The network must not be used.
     #[error("{url} cannot be asked while offline")]
     Offline {

@@ -6,9 +6,17 @@
 mod client;
 mod credentials;
 mod error;
+mod request;
 mod retry;
+mod runtime;
+mod stream;
 mod tls;
 
-pub use client::{HttpClient, HttpSettings, Request, Response};
+pub use client::{HttpClient, HttpSettings};
 pub use credentials::{Secret, take_credentials};
 pub use error::{HttpError, redacted};
+pub use request::{Method, Request, Response};
+pub use retry::back_off;
+pub use runtime::Runtime;
+pub use stream::{BodyReader, OpenAt, Resume, Streamed, read_resuming};
+pub use tls::is_loopback;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 
-/// The longest that a server can make us wait by `Retry-After`.
+/// The longest that is waited before a request is made again.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// Whether a status says "not now" rather than "no".
@@ -14,10 +14,16 @@ pub(super) fn is_transient(status: u16) -> bool {
 
 /// How long to wait before attempt number `attempt` (the first retry is 1), when the server does not say: doubling,
 /// without randomness, as one run is one client and results should be repeatable.
-pub(super) fn back_off(first: Duration, attempt: u32) -> Duration {
+#[must_use]
+pub fn back_off(first: Duration, attempt: u32) -> Duration {
     first
         .saturating_mul(1 << attempt.saturating_sub(1).min(16))
         .min(LONGEST_WAIT)
+}
+
+/// Whether a server asks for more patience than anybody has: asking before its time would only be refused again.
+pub(super) fn is_too_long(wait: Duration) -> bool {
+    wait > LONGEST_WAIT
 }
 
 /// What the server asks for in `Retry-After`, in seconds. Its date form is passed over: it would need the wall clock.
@@ -29,7 +35,7 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         .trim()
         .parse()
         .ok()?;
-    Some(Duration::from_secs(seconds).min(LONGEST_WAIT))
+    Some(Duration::from_secs(seconds))
 }
 
 #[cfg(test)]
@@ -44,7 +50,8 @@ mod tests {
         assert_eq!(back_off(first, 99), LONGEST_WAIT);
         let mut headers = HeaderMap::new();
         headers.insert(RETRY_AFTER, "86400".parse().expect("a header"));
-        assert_eq!(retry_after(&headers), Some(LONGEST_WAIT));
+        let day = retry_after(&headers).expect("a wait");
+        assert!(is_too_long(day) && !is_too_long(LONGEST_WAIT));
         headers.insert(RETRY_AFTER, "soon".parse().expect("a header"));
         assert_eq!(retry_after(&headers), None);
     }

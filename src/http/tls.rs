@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use url::{Host, Url};
 
 use super::error::HttpError;
 
@@ -15,12 +16,18 @@ fn setup_error(reason: impl Into<String>) -> HttpError {
     }
 }
 
-/// The configuration of every connection: the machine's certificate authorities and those of `bundle` (a PEM file).
-fn configuration(bundle: Option<&Path>) -> Result<rustls::ClientConfig, HttpError> {
+/// The configuration of connections: trusted are the certificate authorities of `bundle` (a PEM file), and with `native`
+/// those of the machine.
+pub(super) fn configuration(
+    bundle: Option<&Path>,
+    native: bool,
+) -> Result<rustls::ClientConfig, HttpError> {
     let mut roots = rustls::RootCertStore::empty();
-    // What cannot be read on the machine is passed over: one odd file among hundreds must not disable the network.
-    let native = rustls_native_certs::load_native_certs();
-    roots.add_parsable_certificates(native.certs);
+    if native {
+        // What cannot be read on the machine is passed over: one odd file among hundreds must not disable the network.
+        let native = rustls_native_certs::load_native_certs();
+        roots.add_parsable_certificates(native.certs);
+    }
     if let Some(bundle) = bundle {
         let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(bundle)
             .and_then(Iterator::collect)
@@ -48,22 +55,67 @@ fn configuration(bundle: Option<&Path>) -> Result<rustls::ClientConfig, HttpErro
     Ok(config)
 }
 
-/// Builds the connection pool. Redirects are left to the caller, who knows whose credentials may go where.
+/// How connections of a pool behave.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PoolOptions {
+    pub(super) connect_timeout: Duration,
+    pub(super) read_timeout: Duration,
+    pub(super) compression: bool,
+    /// Whether the proxies that the environment names are used.
+    pub(super) proxies: bool,
+}
+
+/// Builds a connection pool. Redirects are left to the caller, who knows whose credentials may go where.
 pub(super) fn build(
-    bundle: Option<&Path>,
-    connect_timeout: Duration,
-    read_timeout: Duration,
+    configuration: rustls::ClientConfig,
+    options: &PoolOptions,
 ) -> Result<reqwest::Client, HttpError> {
-    reqwest::Client::builder()
-        .tls_backend_preconfigured(configuration(bundle)?)
+    let mut builder = reqwest::Client::builder()
+        .tls_backend_preconfigured(configuration)
         .user_agent(concat!("imgtool/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
+        .gzip(options.compression)
         // Pages and tails of wheels are larger than HTTP/2's initial windows; each update would cost a round trip.
         .http2_initial_stream_window_size(2 << 20)
         .http2_initial_connection_window_size(16 << 20)
-        .connect_timeout(connect_timeout)
-        .read_timeout(read_timeout)
+        .connect_timeout(options.connect_timeout)
+        .read_timeout(options.read_timeout);
+    if !options.proxies {
+        builder = builder.no_proxy();
+    }
+    builder
         .build()
         .map_err(|error| setup_error(error.to_string()))
+}
+
+/// Whether an address leads to this machine: there no one listens in, and no proxy is needed.
+#[must_use]
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_is_known_by_its_names() {
+        for (text, loopback) in [
+            ("http://localhost:5000/", true),
+            ("http://127.9.0.1/", true),
+            ("http://[::1]:1/", true),
+            ("http://localhost.example.org/", false),
+            ("http://128.0.0.1/", false),
+            ("http://127.0.0.1.example.org/", false),
+        ] {
+            let url = Url::parse(text).expect("a URL");
+            assert_eq!(is_loopback(&url), loopback, "{text}");
+        }
+    }
 }
