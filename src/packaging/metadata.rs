@@ -52,10 +52,15 @@ impl RawMetadata {
                 break;
             }
             if matches!(line[0], b' ' | b'\t') {
-                if let Some((_, value)) = &mut field {
+                let more = line.trim_ascii();
+                if let Some((_, value)) = &mut field
+                    && !more.is_empty()
+                {
                     let value = value.to_mut();
-                    value.push(b' ');
-                    value.extend_from_slice(line.trim_ascii());
+                    if !value.is_empty() {
+                        value.push(b' ');
+                    }
+                    value.extend_from_slice(more);
                 }
                 continue;
             }
@@ -285,6 +290,10 @@ mod tests {
         assert_eq!(raw.name.as_deref(), Some("Foo"));
         assert_eq!(raw.requires_dist, ["bar >=1"]);
         assert_eq!(RawMetadata::parse(&raw.to_header()), raw);
+        let folded = RawMetadata::parse(b"Name:\n foo\n \nVersion: 1.0\n \t\n .1\n");
+        assert_eq!(folded.name.as_deref(), Some("foo"));
+        assert_eq!(folded.version.as_deref(), Some("1.0 .1"));
+        assert_eq!(RawMetadata::parse(&folded.to_header()), folded);
     }
 
     #[test]

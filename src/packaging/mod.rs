@@ -1,6 +1,8 @@
 //! The PyPA vocabulary that `pep440_rs` and `pep508_rs` do not cover: file names, wheel tags, core metadata,
 //! version sets, requirement files. Values only: nothing in here opens a file or a socket.
 
+pub mod direct_url;
+pub mod egg_info;
 pub mod marker_environment;
 pub mod metadata;
 pub mod record;

@@ -317,10 +317,11 @@ fn danger(text: &str) -> Option<String> {
     let mut quote = None;
     for (position, c) in text.char_indices() {
         match (quote, c) {
+            // `pep508_rs` counts characters where it should count bytes, and panics where it takes a quote for another
+            // than we do. No marker needs one of these.
+            _ if !c.is_ascii() => return Some(format!("`{c}` is not ASCII")),
             (Some(open), _) if open == c => quote = None,
             (None, '\'' | '"') => quote = Some(c),
-            // `pep508_rs` counts characters where it should count bytes. Nothing in the grammar needs one of these.
-            (None, _) if !c.is_ascii() => return Some(format!("`{c}` stands outside of quotes")),
             (None, '(') => depth += 1,
             (None, ')') => depth = depth.saturating_sub(1),
             (None, '~') => {
@@ -430,6 +431,13 @@ fn mend_specifiers(requirement: &str) -> String {
             .to_owned();
         if !matches!(*operator, "==" | "!=") {
             version = version.trim_end_matches(".*").to_owned();
+        }
+        // "9.0.0a1.0" was a version for setuptools: its longest beginning that is one still counts.
+        while !version.ends_with('*')
+            && pep440_rs::Version::from_str(&version).is_err()
+            && let Some(end) = version.rfind('.')
+        {
+            version.truncate(end);
         }
         if !version.is_empty() {
             specifiers.push(format!("{operator}{version}"));
@@ -563,6 +571,9 @@ mod tests {
     fn a_marker_from_a_stranger_does_not_end_the_process() {
         for text in [
             "foo ; '2.7' ~= os_name",
+            // A quote that is not closed, and an operator that takes it for another.
+            "foo;''>'Fz\u{fffd}'='u\0\"\0F@\u{fffd}\u{fffd}SK\u{fffd}",
+            "foo ; os_name == '\u{e4}'='\u{e4}",
             "foo ; \"posix\"~=os.name and python_version > '3'",
             "foo>=1\n--index-url x",
             "foo- ; os_name == 'x'",
@@ -621,12 +632,23 @@ mod tests {
     }
 
     #[test]
+    fn deep_markers_do_not_exhaust_the_stack() {
+        let deep = format!(
+            "six ; {}os_name == 'x'{}",
+            "(".repeat(100_000),
+            ")".repeat(100_000)
+        );
+        let _ = Requirement::parse_lenient(&deep);
+    }
+
+    #[test]
     fn legacy_requirements_of_installed_distributions_are_mended() {
         for (legacy, mended) in [
             ("pywin32 (>=2.0.*)", "pywin32>=2.0"),
             ("six>=1.0 <2.0", "six>=1.0,<2.0"),
             ("six (>=3.)", "six>=3"),
             ("six>=1.0,", "six>=1.0"),
+            ("zope>=9.0.0a1.0", "zope>=9.0.0a1"),
             (
                 "six!=1.*,>=0.5 ; os_name == 'posix'",
                 "six>=0.5,!=1.* ; os_name == 'posix'",
