@@ -56,3 +56,34 @@ pub enum TransportError {
         reason: String,
     },
 }
+
+impl TransportError {
+    /// The error and what caused it, in one line.
+    #[must_use]
+    pub fn with_cause(&self) -> String {
+        match self {
+            Self::Io { source, .. } => format!("{self}: {source}"),
+            _ => self.to_string(),
+        }
+    }
+
+    /// Whether a registry failed us, rather than what the user named.
+    #[must_use]
+    pub fn is_remote(&self) -> bool {
+        match self {
+            Self::Http(_) | Self::Refused { .. } => true,
+            Self::Io { source, .. } => {
+                let inner = source.get_ref();
+                inner.is_some_and(|inner| {
+                    inner
+                        .downcast_ref::<Self>()
+                        .map_or(inner.is::<HttpError>(), Self::is_remote)
+                })
+            }
+            Self::NotFound(_)
+            | Self::Invalid { .. }
+            | Self::Mismatch { .. }
+            | Self::Engine { .. } => false,
+        }
+    }
+}

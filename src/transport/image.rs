@@ -18,6 +18,10 @@ pub struct Image {
     pub reference: String,
     /// Digest of the manifest of the chosen platform; `None` where the medium has none (archives of `docker save`).
     pub digest: Option<Digest>,
+    /// The manifest as it lies there, where the medium has one: new images are made from it.
+    pub manifest_bytes: Option<Vec<u8>>,
+    /// The configuration as it lies there.
+    pub config_bytes: Vec<u8>,
     /// Configuration: architecture, environment variables, `diff_ids`, history.
     pub config: ImageConfiguration,
     /// Layers, lowest first; as many as the configuration has `diff_ids`.
@@ -87,6 +91,10 @@ pub struct StreamedLayer {
 
 /// What a reference led to.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one of them in a run, and an image is what it nearly always is"
+)]
 pub enum OpenedImage {
     /// Layers can be read one by one, in any order, several at once.
     Image(Image),

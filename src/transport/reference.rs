@@ -1,4 +1,5 @@
-//! References to bases: `tfx:1.16.0`, `tfx:1.x`, `dir:PATH`, and the image transports that are known but not read yet.
+//! References to bases: entries of the catalog (`tfx:1.16.0`, `tfx:1.x`), folders (`dir:PATH`), and images of every
+//! transport.
 //!
 //! The catalog stands above this module, so the families that it has are handed in.
 
@@ -7,24 +8,16 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use oci_distribution::Reference as ImageReference;
+pub use super::image_reference::{DockerSelector, ImageReference, OciSelector};
 
+use super::image_reference::{TRANSPORTS, normalized};
 use crate::packaging::Version;
 use crate::packaging::requirement::presentable;
 
-/// What can be read today; every refusal ends with it.
-const WHAT_WORKS: &str =
-    "a base is an entry of the catalog (`imgtool catalog list`) or a folder (`dir:PATH`)";
-
-/// Image transports that are recognized and not read yet, in the spelling of containers/image.
-const IMAGE_TRANSPORTS: [&str; 6] = [
-    "docker://",
-    "oci:",
-    "oci-archive:",
-    "docker-archive:",
-    "docker-daemon:",
-    "containers-storage:",
-];
+/// What a base can be; a refusal that knows nothing better ends with it.
+const WHAT_WORKS: &str = "a base is an entry of the catalog (`imgtool catalog list`), an image (`docker://HOST/REPOSITORY:TAG`, \
+                          `oci:FOLDER`, `oci-archive:FILE`, `docker-archive:FILE`, `docker-daemon:NAME`, \
+                          `containers-storage:NAME`) or a folder (`dir:PATH`)";
 
 /// A family of bases that a reference may name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +40,8 @@ pub enum BaseReference {
     },
     /// A folder on this machine: an unpacked root, a conda prefix or a virtual environment.
     Directory(PathBuf),
+    /// An image.
+    Image(ImageReference),
 }
 
 /// Which of the known versions of a family is meant.
@@ -82,16 +77,16 @@ pub enum ReferenceError {
         similar: Option<String>,
         /// The families that the catalog has.
         known: Vec<String>,
+        /// The same name as an image of Docker Hub, which is what an engine would take it for.
+        image: Option<Box<ImageReference>>,
     },
-    /// An image where images are not read yet.
-    #[error("`{text}` is an image ({transport}): images are not read yet")]
-    NotYet {
-        /// What was given.
-        text: String,
-        /// Where the image lies, in words.
-        transport: &'static str,
-        /// The catalog's name for the same image.
-        in_catalog: Option<String>,
+    /// A folder with an image in it, where an unpacked one is meant.
+    #[error("the folder `{path}` holds an image that is not unpacked, not its files")]
+    PackedFolder {
+        /// The folder.
+        path: String,
+        /// How the image in it is had.
+        hint: String,
     },
 }
 
@@ -105,15 +100,16 @@ impl ReferenceError {
                 similar: Some(similar),
                 ..
             } => format!("did you mean `{similar}`?"),
-            Self::UnknownFamily { known, .. } => format!(
-                "the catalog has {}; images of a registry are not read yet",
+            Self::UnknownFamily {
+                known,
+                image: Some(image),
+                ..
+            } => format!(
+                "the catalog has {}; an image of a registry is written with its host: `{image}`",
                 quoted(known)
             ),
-            Self::NotYet {
-                in_catalog: Some(name),
-                ..
-            } => format!("the catalog may have a snapshot of it: try `{name}`"),
-            Self::NotYet { .. } => WHAT_WORKS.to_owned(),
+            Self::UnknownFamily { known, .. } => format!("the catalog has {}", quoted(known)),
+            Self::PackedFolder { hint, .. } => hint.clone(),
         })
     }
 }
@@ -124,7 +120,7 @@ impl BaseReference {
     /// A catalog name is one path component, so that it can never be taken for an image of a registry with a host.
     ///
     /// # Errors
-    /// When the text is malformed, names a family that is not in the catalog, or an image.
+    /// When the text is malformed or names a family that is not in the catalog.
     pub fn parse(text: &str, families: &[KnownFamily<'_>]) -> Result<Self, ReferenceError> {
         let malformed = |reason: &str, hint: Option<String>| ReferenceError::Malformed {
             text: presentable(text),
@@ -140,22 +136,32 @@ impl BaseReference {
             }
             return Ok(Self::Directory(PathBuf::from(path)));
         }
-        if let Some(transport) = IMAGE_TRANSPORTS
+        if TRANSPORTS
             .iter()
-            .find(|transport| text.starts_with(**transport))
+            .any(|transport| text.starts_with(transport))
         {
-            return Err(image(text, transport, &text[transport.len()..], families));
+            return text.parse().map(Self::Image);
         }
         if let Some(at) = text.find("://") {
             let reason = format!("there is no transport `{}`", &text[..at + 3]);
             return Err(malformed(&reason, None));
         }
         if text.starts_with(['/', '.', '~']) {
-            let hint = format!("for a folder write `dir:{text}`");
+            let is_archive = [".tar", ".tar.gz", ".tgz", ".tar.zst"]
+                .iter()
+                .any(|end| text.ends_with(end));
+            let hint = if is_archive {
+                format!(
+                    "for an archive of `docker save` write `docker-archive:{text}`, for one of an OCI layout \
+                     `oci-archive:{text}`"
+                )
+            } else {
+                format!("for a folder write `dir:{text}`, for an OCI layout `oci:{text}`")
+            };
             return Err(malformed("it looks like a path", Some(hint)));
         }
         if text.contains('/') {
-            return Err(image(text, "docker://", text, families));
+            return text.parse().map(Self::Image);
         }
         Self::parse_catalog_name(text, families)
     }
@@ -208,6 +214,12 @@ impl BaseReference {
                 family: family.to_owned(),
                 similar: nearest(&lower, known.iter().map(String::as_str)).map(str::to_owned),
                 known,
+                image: normalized(text).map(|reference| {
+                    Box::new(ImageReference::Registry {
+                        reference,
+                        pattern: None,
+                    })
+                }),
             });
         }
         let version = match tag {
@@ -237,6 +249,7 @@ impl fmt::Display for BaseReference {
             } => f.write_str(family),
             Self::Catalog { family, version } => write!(f, "{family}:{version}"),
             Self::Directory(path) => write!(f, "dir:{}", path.display()),
+            Self::Image(image) => image.fmt(f),
         }
     }
 }
@@ -353,58 +366,6 @@ fn is_tag(text: &str) -> bool {
         && !text.starts_with(['.', '-'])
 }
 
-/// The answer to an image reference: malformed, or not yet.
-fn image(
-    text: &str,
-    transport: &'static str,
-    reference: &str,
-    families: &[KnownFamily<'_>],
-) -> ReferenceError {
-    let words = match transport {
-        "docker://" => "in a registry",
-        "oci:" => "in an OCI layout",
-        "oci-archive:" => "in an OCI archive",
-        "docker-archive:" => "in an archive of `docker save`",
-        "docker-daemon:" => "in the Docker engine",
-        _ => "in containers/storage",
-    };
-    let malformed = |reason: String, hint| ReferenceError::Malformed {
-        text: presentable(text),
-        reason,
-        hint,
-    };
-    if reference.is_empty() {
-        return malformed(format!("nothing stands after `{transport}`"), None);
-    }
-    // What the others name is a file or belongs to an engine; it is theirs to judge.
-    let mut in_catalog = None;
-    if transport == "docker://" {
-        match ImageReference::from_str(reference) {
-            Err(error) => {
-                let lower = reference.to_lowercase();
-                let hint = (lower != reference && ImageReference::from_str(&lower).is_ok())
-                    .then(|| "names of images are lower case".to_owned());
-                return malformed(error.to_string(), hint);
-            }
-            Ok(parsed) => {
-                let repository = format!("{}/{}", parsed.registry(), parsed.repository());
-                in_catalog = families
-                    .iter()
-                    .find(|family| family.repository == repository)
-                    .map(|family| match parsed.tag() {
-                        Some(tag) if tag != "latest" => format!("{}:{tag}", family.name),
-                        _ => family.name.to_owned(),
-                    });
-            }
-        }
-    }
-    ReferenceError::NotYet {
-        text: presentable(text),
-        transport: words,
-        in_catalog,
-    }
-}
-
 fn quoted(names: &[String]) -> String {
     let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     quoted.join(", ")
@@ -432,7 +393,7 @@ mod tests {
     fn pattern(text: &str) -> VersionPattern {
         match parse(text).expect("a reference") {
             BaseReference::Catalog { version, .. } => version,
-            BaseReference::Directory(_) => panic!("{text} is a folder"),
+            other => panic!("{other} is not in the catalog"),
         }
     }
 
@@ -478,23 +439,24 @@ mod tests {
     }
 
     #[test]
-    fn images_are_recognized_and_not_guessed_at() {
-        for (text, place) in [
-            ("docker://python:3.10", "in a registry"),
-            ("registry.example/a/b:1", "in a registry"),
-            ("localhost:5000/a", "in a registry"),
-            ("oci:layout:tag", "in an OCI layout"),
-            ("oci-archive:a.tar", "in an OCI archive"),
-            ("docker-archive:a.tar", "in an archive of `docker save`"),
-            ("docker-daemon:a:1", "in the Docker engine"),
-            ("containers-storage:a:1", "in containers/storage"),
+    fn an_image_has_a_transport_or_a_slash() {
+        for (text, canonical) in [
+            (
+                "docker://python:3.10",
+                "docker://docker.io/library/python:3.10",
+            ),
+            ("registry.example/a/b:1", "docker://registry.example/a/b:1"),
+            ("localhost:5000/a", "docker://localhost:5000/a:latest"),
+            ("tfx/tfx", "docker://docker.io/tfx/tfx:latest"),
+            ("oci:layout:tag", "oci:layout:tag"),
+            ("oci-archive:a.tar", "oci-archive:a.tar"),
+            ("docker-archive:a.tar", "docker-archive:a.tar"),
+            ("docker-daemon:a:1", "docker-daemon:a:1"),
+            ("containers-storage:a:1", "containers-storage:a:1"),
         ] {
-            let error = parse(text).expect_err("an image");
-            assert_eq!(
-                error.to_string(),
-                format!("`{text}` is an image ({place}): images are not read yet")
-            );
-            assert_eq!(error.hint().as_deref(), Some(WHAT_WORKS));
+            let parsed = parse(text).expect("an image");
+            assert!(matches!(parsed, BaseReference::Image(_)), "{text}");
+            assert_eq!(parsed.to_string(), canonical);
         }
         for text in [
             "https://u:secret@a.invalid/b",
@@ -509,20 +471,6 @@ mod tests {
                 matches!(error, ReferenceError::Malformed { .. }),
                 "{text}: {error}"
             );
-        }
-    }
-
-    #[test]
-    fn an_image_that_the_catalog_knows_is_pointed_at() {
-        for (text, name) in [
-            (
-                "docker://registry.example/tfx-oss-public/tfx:1.16.0",
-                "tfx:1.16.0",
-            ),
-            ("registry.example/tfx-oss-public/tfx", "tfx"),
-        ] {
-            let hint = parse(text).expect_err("an image").hint();
-            assert!(hint.expect("a hint").ends_with(&format!("`{name}`")));
         }
     }
 
@@ -567,7 +515,8 @@ mod tests {
             (
                 "ubuntu:22.04",
                 "the catalog has no base `ubuntu`",
-                "the catalog has `tfx`, `jupyter`; images of a registry are not read yet",
+                "the catalog has `tfx`, `jupyter`; an image of a registry is written with its host: \
+                 `docker://docker.io/library/ubuntu:22.04`",
             ),
             ("", "`` is not a base reference: it is empty", WHAT_WORKS),
             (
