@@ -9,7 +9,9 @@ use super::{Entry, EntryKind, FileFacts, ListedEntry, RootFs, RootFsError, resol
 use crate::image_path::ImagePath;
 
 /// How much of an executable is read at a time, in bytes.
-const EXECUTABLE_CHUNK: usize = 256 << 10;
+const EXECUTABLE_CHUNK: usize = 128 << 10;
+/// How much of one is read at a time where only its header is wanted, in bytes.
+const HEADER_CHUNK: usize = 4096;
 
 /// Folders of a root that hold its C library or the folder of its architecture.
 const LIBRARY_FOLDERS: [&str; 4] = ["lib", "lib64", "usr/lib", "usr/lib64"];
@@ -83,6 +85,19 @@ impl DirectoryRoot {
         Ok((root, inside))
     }
 
+    /// The root that `path` is, or lies in, and whether it is that root itself.
+    ///
+    /// # Errors
+    /// As [`DirectoryRoot::open`].
+    pub fn around(path: &Path) -> io::Result<(Self, bool)> {
+        let itself = Self::open(path)?;
+        if itself.is_root_file_system() {
+            return Ok((itself, true));
+        }
+        let (root, _) = Self::enclosing(path)?;
+        Ok((root, false))
+    }
+
     /// Whether the folder is a root file system: it holds a C library where a root has it, or says which
     /// distribution it is (`os-release(5)`), as a root with static executables alone does.
     #[must_use]
@@ -111,6 +126,26 @@ impl DirectoryRoot {
 
     fn on_this_machine(&self, path: &ImagePath) -> PathBuf {
         self.folder.join(path.as_str().trim_start_matches('/'))
+    }
+
+    /// Hands the file to `scanner`, `chunk` bytes at a time, until it knows all it wants.
+    fn scan(
+        &self,
+        path: &ImagePath,
+        mut scanner: ExecutableScanner,
+        chunk: usize,
+    ) -> Result<ExecutableFacts, RootFsError> {
+        let (mut file, _) = self.open_file(path)?;
+        let mut buffer = vec![0; chunk];
+        while !scanner.is_done() {
+            match file.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(read) => scanner.push(&buffer[..read]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(classify(path, error)),
+            }
+        }
+        Ok(scanner.finish())
     }
 
     /// Opens a regular file and nothing else: opening a pipe would wait for its other end.
@@ -245,17 +280,11 @@ impl RootFs for DirectoryRoot {
     }
 
     fn executable_facts(&self, path: &ImagePath) -> Result<ExecutableFacts, RootFsError> {
-        let (mut file, _) = self.open_file(path)?;
-        let mut scanner = ExecutableScanner::new();
-        let mut buffer = vec![0; EXECUTABLE_CHUNK];
-        loop {
-            match file.read(&mut buffer) {
-                Ok(0) => return Ok(scanner.finish()),
-                Ok(read) => scanner.push(&buffer[..read]),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(classify(path, error)),
-            }
-        }
+        self.scan(path, ExecutableScanner::new(), EXECUTABLE_CHUNK)
+    }
+
+    fn header_facts(&self, path: &ImagePath) -> Result<ExecutableFacts, RootFsError> {
+        self.scan(path, ExecutableScanner::for_header(), HEADER_CHUNK)
     }
 
     fn list(&self, path: &ImagePath) -> Result<Vec<ListedEntry>, RootFsError> {

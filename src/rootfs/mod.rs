@@ -3,8 +3,17 @@
 //! An implementation of [`RootFs`] never follows a symbolic link: it says what lies at a path and no more. Links are
 //! followed in one place, [`resolve`], which keeps them inside the root.
 
+pub mod cache_layout;
 pub mod directory;
 pub mod executable;
+pub mod inventory;
+pub mod inventory_cache;
+pub mod layer_entries;
+mod layer_stream;
+pub mod layers;
+pub mod limits;
+pub mod overlay;
+mod pipeline;
 pub mod progress;
 pub mod resolve;
 pub mod retention;
@@ -12,7 +21,11 @@ pub mod retention;
 use crate::image_path::ImagePath;
 
 pub use directory::DirectoryRoot;
-pub use executable::ExecutableFacts;
+pub use executable::{ElfFacts, ExecutableFacts};
+pub use inventory_cache::InventoryCache;
+pub use layers::{LayerError, ReadImage, ReadSettings, read_image};
+pub use limits::Limits;
+pub use overlay::{Overlay, WantedFiles};
 pub use progress::{LayerProgress, Silent};
 pub use resolve::Resolved;
 
@@ -152,6 +165,15 @@ pub trait RootFs: Send + Sync {
     /// # Errors
     /// As [`RootFs::read`], without a limit on the file.
     fn executable_facts(&self, path: &ImagePath) -> Result<ExecutableFacts, RootFsError>;
+
+    /// The same for who does not want the versions: where the file itself is at hand, its first few hundred bytes tell
+    /// the rest.
+    ///
+    /// # Errors
+    /// As [`RootFs::executable_facts`].
+    fn header_facts(&self, path: &ImagePath) -> Result<ExecutableFacts, RootFsError> {
+        self.executable_facts(path)
+    }
 
     /// The entries of the folder at the real path `path`, sorted by name.
     ///
