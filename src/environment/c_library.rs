@@ -2,19 +2,16 @@
 //!
 //! Specifications: PEP 600 (glibc), PEP 656 (musl).
 
-use super::elf::{Elf, read_elf};
 use super::package_database;
 use crate::image_path::ImagePath;
 use crate::packaging::tags::Libc;
-use crate::rootfs::{RootFs, resolve};
-
-/// Largest C library that is searched, in bytes: glibc 2.41 has 2 MB, unstripped builds about ten times that.
-const MAX_LIBRARY: u64 = 64 << 20;
+use crate::rootfs::executable::two_numbers;
+use crate::rootfs::{ElfFacts, RootFs, resolve};
 
 /// Finds the C library of an executable, or of the whole root where `elf` names no loader. The error says, as a
 /// sentence, why it cannot be told.
-pub(super) fn find_c_library(root: &dyn RootFs, elf: Option<&Elf>) -> Result<Libc, String> {
-    let architecture = elf.and_then(|elf| elf.architecture);
+pub(super) fn find_c_library(root: &dyn RootFs, elf: Option<&ElfFacts>) -> Result<Libc, String> {
+    let architecture = elf.and_then(|elf| elf.architecture.as_deref());
     match elf.and_then(|elf| elf.interpreter.as_deref()) {
         Some(loader) if loader.contains("ld-musl") => find_musl(root, &ImagePath::new(loader)),
         Some(loader) => find_glibc(root, Some(loader), architecture),
@@ -31,7 +28,7 @@ pub(super) fn find_c_library(root: &dyn RootFs, elf: Option<&Elf>) -> Result<Lib
 }
 
 /// What the whole root runs on, told from its loaders: for an interpreter whose executable is missing or is a script.
-pub(super) fn find_loader(root: &dyn RootFs) -> Option<Elf> {
+pub(super) fn find_loader(root: &dyn RootFs) -> Option<ElfFacts> {
     let known = [
         "/lib64/ld-linux-x86-64.so.2",
         "/lib/ld-linux-aarch64.so.1",
@@ -47,8 +44,8 @@ pub(super) fn find_loader(root: &dyn RootFs) -> Option<Elf> {
         .chain(musl_loader(root))
         .find_map(|loader| {
             let real = resolve::resolve(root, &loader).ok()??;
-            let elf = read_elf(root, &real.path).ok()??;
-            Some(Elf {
+            let elf = root.header_facts(&real.path).ok()?.elf?;
+            Some(ElfFacts {
                 interpreter: Some(loader.to_string()),
                 ..elf
             })
@@ -70,14 +67,19 @@ fn find_musl(root: &dyn RootFs, loader: &ImagePath) -> Result<Libc, String> {
     {
         return Ok(Libc::Musl(major, minor));
     }
-    let bytes = resolve::read_file(root, loader, MAX_LIBRARY)
+    let missing = || format!("`{loader}` does not exist");
+    let versions = resolve::resolve(root, loader)
+        .and_then(|found| match found {
+            Some(found) if found.is_file() => root.executable_facts(&found.path).map(Some),
+            _ => Ok(None),
+        })
         .map_err(|error| error.with_cause())?
-        .ok_or_else(|| format!("`{loader}` does not exist"))?;
-    bytes
-        .split(|byte| *byte == 0)
-        .filter_map(|text| std::str::from_utf8(text).ok())
-        .filter(|text| text.len() < 32 && text.starts_with("1.") && text.matches('.').count() >= 2)
-        .find_map(two_numbers)
+        .ok_or_else(missing)?
+        .versions;
+    versions
+        .iter()
+        .filter(|text| text.starts_with("1."))
+        .find_map(|text| two_numbers(text))
         .map(|(major, minor)| Libc::Musl(major, minor))
         .ok_or_else(|| format!("`{loader}` does not name the version of musl"))
 }
@@ -126,8 +128,8 @@ fn find_glibc(
         if let Some((major, minor)) = from_name {
             return Ok(Libc::Glibc(major, minor));
         }
-        match root.read(&found, MAX_LIBRARY) {
-            Ok(bytes) => match glibc_version(&bytes) {
+        match root.executable_facts(&found) {
+            Ok(facts) => match glibc_version(&facts.versions) {
                 Some((major, minor)) => return Ok(Libc::Glibc(major, minor)),
                 None => reason = format!("`{found}` does not name the version of glibc"),
             },
@@ -137,35 +139,18 @@ fn find_glibc(
     Err(reason)
 }
 
-/// The version in glibc's banner ("GNU C Library (Debian GLIBC 2.36-9) stable release version 2.36."), else the
-/// newest of the symbol versions (`GLIBC_2.36`) that the library defines.
-fn glibc_version(bytes: &[u8]) -> Option<(u16, u16)> {
-    const BANNER: &[u8] = b"GNU C Library ";
-    const VERSION: &[u8] = b"release version ";
-    // The banner is one line of at most a few hundred bytes.
-    let from_banner = memchr::memmem::find(bytes, BANNER).and_then(|start| {
-        let banner = &bytes[start..bytes.len().min(start + 512)];
-        let line = &banner[..memchr::memchr2(b'\n', 0, banner).unwrap_or(banner.len())];
-        let version = memchr::memmem::find(line, VERSION)?;
-        two_numbers(std::str::from_utf8(&line[version + VERSION.len()..]).ok()?)
-    });
-    from_banner.or_else(|| {
-        const SYMBOL: &[u8] = b"\0GLIBC_2.";
-        memchr::memmem::find_iter(bytes, SYMBOL)
-            .filter_map(|start| {
-                let text = &bytes[start + SYMBOL.len() - 2..];
-                let end = text.iter().take(16).position(|byte| *byte == 0)?;
-                two_numbers(std::str::from_utf8(&text[..end]).ok()?)
-            })
-            .max()
-    })
-}
-
-/// The first two numbers of a dotted version; `None` when it does not begin with two.
-fn two_numbers(text: &str) -> Option<(u16, u16)> {
-    let (major, rest) = text.split_once('.')?;
-    let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-    Some((major.parse().ok()?, rest[..digits].parse().ok()?))
+/// The version in glibc's banner, else the newest of the symbol versions that the library defines.
+fn glibc_version(versions: &[String]) -> Option<(u16, u16)> {
+    let banner = versions
+        .iter()
+        .filter_map(|text| text.split_once("release version "));
+    let symbol = versions
+        .iter()
+        .filter_map(|text| text.strip_prefix("GLIBC_"));
+    banner
+        .map(|(_, version)| version)
+        .chain(symbol)
+        .find_map(two_numbers)
 }
 
 #[cfg(test)]
@@ -173,9 +158,9 @@ mod tests {
     use super::super::tests::Root;
     use super::*;
 
-    fn elf(loader: Option<&str>) -> Elf {
-        Elf {
-            architecture: Some("x86_64"),
+    fn elf(loader: Option<&str>) -> ElfFacts {
+        ElfFacts {
+            architecture: Some("x86_64".to_owned()),
             interpreter: loader.map(ToOwned::to_owned),
         }
     }

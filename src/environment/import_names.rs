@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::InstalledDistribution;
+use super::footprint::MAX_FILES;
 use crate::image_path::ImagePath;
-use crate::packaging::record::parse_record;
+use crate::packaging::record::record_entries;
 use crate::rootfs::{RootFs, resolve};
 
 /// Largest list of files that is read, in bytes: that of TensorFlow has 2 MB, that of ansible 3 MB.
@@ -39,8 +40,8 @@ pub fn import_names(root: &dyn RootFs, distribution: &InstalledDistribution) -> 
             return declared.into_iter().collect();
         }
     }
-    if let Some(rows) = read("RECORD").and_then(|bytes| parse_record(&bytes).ok()) {
-        return names_of_files(rows.iter().map(|row| row.path.as_str()));
+    if let Some(names) = read("RECORD").and_then(|bytes| names_of_record(&bytes)) {
+        return names;
     }
     // What pip wrote for an .egg-info: paths relative to that folder, in which the modules are one level up.
     if let Some(bytes) = read("installed-files.txt") {
@@ -50,22 +51,40 @@ pub fn import_names(root: &dyn RootFs, distribution: &InstalledDistribution) -> 
     Vec::new()
 }
 
+/// Top-level names among the paths of a RECORD; `None` where that is broken.
+fn names_of_record(bytes: &[u8]) -> Option<Vec<String>> {
+    let mut broken = false;
+    let rows = record_entries(bytes).ok()?;
+    let names = names_of_files(rows.map_while(|row| {
+        broken |= row.is_err();
+        row.ok().map(|row| row.path)
+    }));
+    (!broken).then_some(names)
+}
+
 /// Top-level names among paths relative to a site-packages.
-fn names_of_files<'a>(paths: impl Iterator<Item = &'a str>) -> Vec<String> {
+fn names_of_files<P: AsRef<str>>(paths: impl Iterator<Item = P>) -> Vec<String> {
     // A folder counts once it is known to hold code: data goes to folders beside the packages, too.
-    let mut names: BTreeMap<&str, bool> = BTreeMap::new();
-    for path in paths {
+    let mut names: BTreeMap<String, bool> = BTreeMap::new();
+    let mut note = |name: &str, has_code: bool| match names.get_mut(name) {
+        Some(known) => *known |= has_code,
+        None => {
+            names.insert(name.to_owned(), has_code);
+        }
+    };
+    for path in paths.take(MAX_FILES) {
+        let path = path.as_ref();
         if path.starts_with("..") || path.starts_with('/') {
             continue;
         }
         let file = path.rsplit('/').next().unwrap_or(path);
         let is_code = is_module(file);
         match path.split_once('/') {
-            Some((folder, _)) => *names.entry(folder).or_default() |= is_code,
+            Some((folder, _)) => note(folder, is_code),
             None if is_code => {
                 // "foo.cpython-310-x86_64-linux-gnu.so" is module foo.
                 let module = file.split('.').next().unwrap_or(file);
-                names.insert(module, true);
+                note(module, true);
             }
             None => {}
         }
@@ -73,7 +92,7 @@ fn names_of_files<'a>(paths: impl Iterator<Item = &'a str>) -> Vec<String> {
     names
         .into_iter()
         .filter(|(name, has_code)| *has_code && is_identifier(name) && !is_machinery(name))
-        .map(|(name, _)| name.to_owned())
+        .map(|(name, _)| name)
         .collect()
 }
 

@@ -7,10 +7,12 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as MapEntry;
 use std::str::FromStr;
 
-use super::egg_info;
+use super::notes::Notes;
 use super::site::SiteDirectory;
-use super::{InstalledDistribution, RecordKind};
+use super::{InstalledDistribution, MAX_NAMED, RecordKind};
 use crate::image_path::ImagePath;
+use crate::packaging::direct_url::DirectUrl;
+use crate::packaging::egg_info;
 use crate::packaging::metadata::RawMetadata;
 use crate::packaging::{PackageName, Version};
 use crate::rootfs::{EntryKind, ListedEntry, Resolved, RootFs, resolve};
@@ -19,14 +21,32 @@ use crate::rootfs::{EntryKind, ListedEntry, Resolved, RootFs, resolve};
 const MAX_METADATA: u64 = 16 << 20;
 /// Largest `requires.txt` and `.egg-link` that is read, in bytes.
 const MAX_REQUIRES: u64 = 1 << 20;
+/// Largest `direct_url.json` that is read, in bytes: it holds an address and a hash.
+const MAX_DIRECT_URL: u64 = 64 << 10;
 /// Largest `INSTALLER` that is read, in bytes: it holds one word.
 const MAX_INSTALLER: u64 = 4096;
+
+/// Requirements, and extras, that are kept of one distribution: the largest known has some hundreds.
+const MAX_REQUIREMENTS: usize = 10_000;
+/// Size of the requirements that are kept of one distribution, in bytes: those of the largest have some 30 kB.
+const MAX_REQUIREMENTS_SIZE: usize = 1 << 20;
+/// Longest heading of a section of `requires.txt`, in bytes: it becomes a part of each requirement below it.
+const MAX_SECTION: usize = 1_000;
 
 /// How much of a metadata file is read at first, in bytes: most headers are shorter.
 const USUAL_HEADER: usize = 16 << 10;
 
 /// A site folder with fewer entries than this is read on one thread: starting another takes as long.
 const FEW_ENTRIES: usize = 64;
+
+/// What is installed.
+#[derive(Debug)]
+pub(super) struct Installed {
+    /// The distributions that count, by name.
+    pub distributions: BTreeMap<PackageName, InstalledDistribution>,
+    /// Those of a name that is taken, in the order of `sys.path`.
+    pub shadowed: Vec<InstalledDistribution>,
+}
 
 /// Reads the distributions of `sites`, which are in the order of `sys.path`.
 ///
@@ -36,12 +56,13 @@ const FEW_ENTRIES: usize = 64;
 pub(super) fn read_distributions(
     root: &dyn RootFs,
     sites: &[SiteDirectory],
-    notes: &mut Vec<String>,
-) -> BTreeMap<PackageName, InstalledDistribution> {
+    notes: &mut Notes,
+) -> Installed {
     let mut reader = Reader {
         root,
         notes,
         distributions: BTreeMap::new(),
+        shadowed: Vec::new(),
     };
     for site in sites {
         reader.read_site(site);
@@ -55,7 +76,11 @@ pub(super) fn read_distributions(
             }
         }
     }
-    reader.distributions
+    reader.note_shadowed();
+    Installed {
+        distributions: reader.distributions,
+        shadowed: reader.shadowed,
+    }
 }
 
 /// The file formats that describe an installed distribution.
@@ -74,6 +99,13 @@ impl Format {
             Self::EggInfo
         }
     }
+
+    fn record(self) -> RecordKind {
+        match self {
+            Self::DistInfo => RecordKind::DistInfo,
+            Self::EggInfo => RecordKind::EggInfo,
+        }
+    }
 }
 
 /// What a folder of metadata says.
@@ -81,6 +113,8 @@ impl Format {
 struct Loaded {
     /// The metadata; `None` for a folder that is passed over.
     raw: Option<RawMetadata>,
+    /// The source folder of an editable install.
+    editable: Option<String>,
     notes: Vec<String>,
 }
 
@@ -140,26 +174,88 @@ fn load_folder(
         None if !notes.is_empty() => {}
         None if root.list(info).is_ok_and(|entries| entries.is_empty()) => {
             notes.push(format!("`{location}` is empty and is passed over"));
-            return Loaded { raw: None, notes };
+            return Loaded {
+                raw: None,
+                editable: None,
+                notes,
+            };
         }
         None => notes.push(format!("`{location}` has no {}", names[0])),
     }
+    let mut is_cut = cut_requirements(&mut raw);
     if format == Format::EggInfo
         && raw.requires_dist.is_empty()
         && let Some(bytes) = read(root, info, "requires.txt", MAX_REQUIRES, &mut notes)
     {
-        let requires = egg_info::parse_requires(&String::from_utf8_lossy(&bytes));
-        raw.requires_dist = requires.requires_dist;
-        for extra in requires.provides_extra {
-            if !raw.provides_extra.contains(&extra) {
-                raw.provides_extra.push(extra);
+        let text = String::from_utf8_lossy(&bytes);
+        let is_long = |line: &str| line.len() > MAX_SECTION && line.trim_start().starts_with('[');
+        if text.lines().count() > MAX_REQUIREMENTS || text.lines().any(is_long) {
+            notes.push(format!(
+                "`{}` is larger than that of any distribution and is passed over",
+                info.join("requires.txt")
+            ));
+        } else {
+            let requires = egg_info::parse_requires(&text);
+            raw.requires_dist = requires.requires_dist;
+            for extra in requires.provides_extra {
+                if !raw.provides_extra.contains(&extra) {
+                    raw.provides_extra.push(extra);
+                }
             }
         }
     }
+    is_cut |= cut_requirements(&mut raw);
+    if is_cut {
+        notes.push(note_cut(location));
+    }
+    let editable = match format {
+        Format::DistInfo => editable_source(root, info, &mut notes),
+        Format::EggInfo => None,
+    };
     Loaded {
         raw: Some(raw),
+        editable,
         notes,
     }
+}
+
+fn note_cut(location: &ImagePath) -> String {
+    format!(
+        "`{location}` has more requirements than are kept, which are {MAX_REQUIREMENTS} and {} MiB: the rest is passed over",
+        MAX_REQUIREMENTS_SIZE >> 20
+    )
+}
+
+/// Cuts requirements and extras to what is kept of one distribution; says whether there were more.
+fn cut_requirements(raw: &mut RawMetadata) -> bool {
+    let mut is_cut = false;
+    for list in [&mut raw.requires_dist, &mut raw.provides_extra] {
+        let mut size = 0_usize;
+        let fitting = list
+            .iter()
+            .take(MAX_REQUIREMENTS)
+            .take_while(|text| {
+                size = size.saturating_add(text.len());
+                size <= MAX_REQUIREMENTS_SIZE
+            })
+            .count();
+        if fitting < list.len() {
+            list.truncate(fitting);
+            list.shrink_to_fit();
+            is_cut = true;
+        }
+    }
+    is_cut
+}
+
+/// The source folder that `direct_url.json` in the folder `info` names, where it is one of an editable install.
+fn editable_source(root: &dyn RootFs, info: &ImagePath, notes: &mut Vec<String>) -> Option<String> {
+    let bytes = read(root, info, "direct_url.json", MAX_DIRECT_URL, notes)?;
+    let Some(url) = DirectUrl::parse(&bytes) else {
+        notes.push(format!("`{}` is broken", info.join("direct_url.json")));
+        return None;
+    };
+    url.editable.then(|| url.path()).flatten()
 }
 
 /// Reads the file `name` of the folder `info` as far as its header goes: a long description follows in many, and nobody
@@ -216,8 +312,15 @@ fn read(
 
 struct Reader<'a> {
     root: &'a dyn RootFs,
-    notes: &'a mut Vec<String>,
+    notes: &'a mut Notes,
     distributions: BTreeMap<PackageName, InstalledDistribution>,
+    shadowed: Vec<InstalledDistribution>,
+}
+
+/// How a distribution is recorded, beside its metadata.
+struct Recorded {
+    kind: RecordKind,
+    editable: Option<String>,
 }
 
 impl Reader<'_> {
@@ -237,12 +340,13 @@ impl Reader<'_> {
                     path()
                 ));
             } else if let Some(loaded) = loaded[position].take() {
-                self.take(&path(), name, loaded);
+                let kind = Format::of(name).record();
+                self.take(&path(), name, loaded, kind);
             } else if is_info {
                 let format = Format::of(name);
                 match self.follow(&path(), entry) {
                     Some(real) if real.is_directory() => {
-                        self.read_folder(&path(), &real.path, name, format);
+                        self.read_folder(&path(), &real.path, name, format.record());
                     }
                     Some(real) if real.is_file() && format == Format::EggInfo => {
                         self.read_single_file(&path(), name);
@@ -271,7 +375,10 @@ impl Reader<'_> {
 
     /// Reads a file of the folder `info`; a failure becomes a note.
     fn read(&mut self, info: &ImagePath, name: &str, limit: u64) -> Option<Vec<u8>> {
-        read(self.root, info, name, limit, self.notes)
+        let mut notes = Vec::new();
+        let bytes = read(self.root, info, name, limit, &mut notes);
+        self.notes.extend(notes);
+        bytes
     }
 
     /// Reads the `EGG-INFO` of an egg; says whether it has one.
@@ -280,7 +387,7 @@ impl Reader<'_> {
         if let Ok(Some(real)) = resolve::resolve(self.root, &location)
             && real.is_directory()
         {
-            self.read_folder(&location, &real.path, name, Format::EggInfo);
+            self.read_folder(&location, &real.path, name, RecordKind::Egg);
             return true;
         }
         false
@@ -288,26 +395,44 @@ impl Reader<'_> {
 
     /// Takes in a folder of metadata at `location`, whose real path is `info`; `name` is that of the folder, or of the
     /// egg that it describes.
-    fn read_folder(&mut self, location: &ImagePath, info: &ImagePath, name: &str, format: Format) {
+    fn read_folder(
+        &mut self,
+        location: &ImagePath,
+        info: &ImagePath,
+        name: &str,
+        kind: RecordKind,
+    ) {
+        let format = match kind {
+            RecordKind::DistInfo => Format::DistInfo,
+            _ => Format::EggInfo,
+        };
         let loaded = load_folder(self.root, location, info, format);
-        self.take(location, name, loaded);
+        self.take(location, name, loaded, kind);
     }
 
-    fn take(&mut self, location: &ImagePath, name: &str, loaded: Loaded) {
+    fn take(&mut self, location: &ImagePath, name: &str, loaded: Loaded, kind: RecordKind) {
         self.notes.extend(loaded.notes);
         if let Some(raw) = loaded.raw {
-            self.add(location, name, raw);
+            let editable = loaded.editable;
+            self.add(location, name, raw, Recorded { kind, editable });
         }
     }
 
     /// An `.egg-info` that is a file is the `PKG-INFO` itself, as distutils wrote it.
     fn read_single_file(&mut self, location: &ImagePath, name: &str) {
         let folder = location.parent().unwrap_or_else(ImagePath::root);
-        let raw = self
+        let mut raw = self
             .read(&folder, name, MAX_METADATA)
             .map(|bytes| RawMetadata::parse(&bytes))
             .unwrap_or_default();
-        self.add(location, name, raw);
+        if cut_requirements(&mut raw) {
+            self.notes.push(note_cut(location));
+        }
+        let recorded = Recorded {
+            kind: RecordKind::EggInfoFile,
+            editable: None,
+        };
+        self.add(location, name, raw, recorded);
     }
 
     /// An `.egg-link` names the source folder of a distribution in development; its `.egg-info` lies in there.
@@ -340,7 +465,9 @@ impl Reader<'_> {
         match found {
             Some(entry) => {
                 let info = source.path.join(&entry.name);
-                self.read_folder(&info, &info, &entry.name, Format::EggInfo);
+                let mut loaded = load_folder(self.root, &info, &info, Format::EggInfo);
+                loaded.editable = Some(target.to_owned());
+                self.take(&info, &entry.name, loaded, RecordKind::EggLink);
             }
             None => self.notes.push(format!(
                 "`{link}` leads to `{}`, which holds no metadata of {stem}",
@@ -365,7 +492,13 @@ impl Reader<'_> {
     }
 
     /// Takes a distribution in, unless one of its name is there; what is missing comes from the name of its folder.
-    fn add(&mut self, location: &ImagePath, folder_name: &str, raw: RawMetadata) {
+    fn add(
+        &mut self,
+        location: &ImagePath,
+        folder_name: &str,
+        raw: RawMetadata,
+        recorded: Recorded,
+    ) {
         let stem = [".dist-info", ".egg-info", ".egg"]
             .iter()
             .find_map(|suffix| folder_name.strip_suffix(suffix))
@@ -412,38 +545,77 @@ impl Reader<'_> {
             import_names: Vec::new(),
             location: location.to_string(),
             installer: None,
-            record: RecordKind::default(),
-            editable: None,
+            record: recorded.kind,
+            editable: recorded.editable,
         };
         match self.distributions.entry(name) {
             MapEntry::Vacant(vacant) => {
                 vacant.insert(distribution);
             }
-            MapEntry::Occupied(first) => {
-                let first = first.get();
-                // An egg-link and the .pth file beside it both lead to the source folder.
-                if first.location == distribution.location {
-                    return;
+            MapEntry::Occupied(mut first) => {
+                let first = first.get_mut();
+                if first.location != distribution.location {
+                    self.shadowed.push(distribution);
+                } else if distribution.record == RecordKind::EggLink {
+                    // The .pth file beside an egg-link leads to the source folder as well.
+                    first.record = distribution.record;
+                    first.editable = distribution.editable;
                 }
-                let folder = |location: &str| ImagePath::new(location).parent();
-                self.notes.push(
-                    if folder(&first.location) == folder(&distribution.location) {
-                        format!(
-                            "{} is installed twice in one folder: `{}` counts, as it is listed first, and `{}` does not",
-                            first.name, first.location, distribution.location
-                        )
-                    } else {
-                        format!(
-                            "{} {} in `{}` is shadowed by {} in `{}`",
-                            distribution.name,
-                            distribution.version_text,
-                            distribution.location,
-                            first.version_text,
-                            first.location
-                        )
-                    },
-                );
             }
+        }
+    }
+
+    /// Says what is hidden: a few one by one, many in one sentence.
+    fn note_shadowed(&mut self) {
+        let folder = |location: &str| ImagePath::new(location).parent();
+        let (twice, behind): (Vec<_>, Vec<_>) = self
+            .shadowed
+            .iter()
+            .filter_map(|hidden| Some((self.distributions.get(&hidden.name)?, hidden)))
+            .partition(|(first, hidden)| folder(&first.location) == folder(&hidden.location));
+        // That a virtual environment has a pip of its own, as its base does, is nothing to tell.
+        let behind: Vec<_> = behind
+            .into_iter()
+            .filter(|(first, hidden)| first.version_text != hidden.version_text)
+            .collect();
+        let names = |pairs: &[(&InstalledDistribution, &InstalledDistribution)]| {
+            let names: Vec<String> = pairs
+                .iter()
+                .map(|(first, _)| first.name.to_string())
+                .collect();
+            names.join(", ")
+        };
+        if twice.len() > MAX_NAMED {
+            self.notes.push(format!(
+                "{} distributions are installed twice in one folder, and of each the one counts that is listed first: {}",
+                twice.len(),
+                names(&twice)
+            ));
+        } else {
+            self.notes.extend(twice.iter().map(|(first, hidden)| {
+                format!(
+                    "{} is installed twice in one folder: `{}` counts, as it is listed first, and `{}` does not",
+                    first.name, first.location, hidden.location
+                )
+            }));
+        }
+        if behind.len() > MAX_NAMED {
+            self.notes.push(format!(
+                "{} distributions are shadowed by one of the same name in an earlier folder: {}",
+                behind.len(),
+                names(&behind)
+            ));
+        } else {
+            self.notes.extend(behind.iter().map(|(first, hidden)| {
+                format!(
+                    "{} {} in `{}` is shadowed by {} in `{}`",
+                    hidden.name,
+                    hidden.version_text,
+                    hidden.location,
+                    first.version_text,
+                    first.location
+                )
+            }));
         }
     }
 }

@@ -7,8 +7,6 @@ use crate::rootfs::{ListedEntry, RootFs, resolve};
 
 /// Largest header or JSON file that is read, in bytes.
 const MAX_HEADER: u64 = 1 << 20;
-/// Largest executable or libpython that is searched, in bytes: debug builds reach 100 MB.
-const MAX_EXECUTABLE: u64 = 256 << 20;
 
 /// The release of an installation, such as `3.10.13`; `None` where nothing tells it.
 ///
@@ -33,16 +31,26 @@ fn from_header(root: &dyn RootFs, prefix: &ImagePath, minor: MinorVersion) -> Op
         // The suffix was that of the ABI until 3.7.
         vec![format!("python{number}"), format!("python{number}m")]
     };
-    folders.iter().find_map(|folder| {
-        let path = prefix.join("include").join(folder).join("patchlevel.h");
-        let bytes = resolve::read_file(root, &path, MAX_HEADER).ok()??;
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        let line = text.lines().find_map(|line| {
-            let rest = line.trim().strip_prefix("#define")?.trim_start();
-            rest.strip_prefix("PY_VERSION")?.trim().strip_prefix('"')
-        })?;
-        release_at_start(line.as_bytes(), minor)
-    })
+    let include = prefix.join("include");
+    folders
+        .iter()
+        .find_map(|folder| header_version(root, &include.join(folder), minor))
+}
+
+/// What `patchlevel.h` in `folder` defines as `PY_VERSION`, when that is a release of `minor`.
+pub(super) fn header_version(
+    root: &dyn RootFs,
+    folder: &ImagePath,
+    minor: MinorVersion,
+) -> Option<String> {
+    let path = folder.join("patchlevel.h");
+    let bytes = resolve::read_file(root, &path, MAX_HEADER).ok()??;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let line = text.lines().find_map(|line| {
+        let rest = line.trim().strip_prefix("#define")?.trim_start();
+        rest.strip_prefix("PY_VERSION")?.trim().strip_prefix('"')
+    })?;
+    release_at_start(line.as_bytes(), minor)
 }
 
 /// The name of conda's record: `conda-meta/python-3.10.13-hd12c33a_0_cpython.json`.
@@ -96,32 +104,18 @@ fn from_libpython(root: &dyn RootFs, installation: &Installation) -> Option<Stri
         })
 }
 
-/// Searches the bytes of the file at the real path `path` for the string that `Py_GetVersion` returns.
+/// Takes the string that `Py_GetVersion` returns out of what the file at the real path `path` says of itself.
 fn from_bytes(root: &dyn RootFs, path: &ImagePath, minor: MinorVersion) -> Option<String> {
-    let bytes = root.read(path, MAX_EXECUTABLE).ok()?;
-    let wanted = format!("{}.", minor.number());
-    let mut embedded = None;
-    for start in memchr::memmem::find_iter(&bytes, wanted.as_bytes()) {
-        let before = start.checked_sub(1).map(|at| bytes[at]);
-        if before.is_some_and(|byte| byte.is_ascii_alphanumeric() || b"._".contains(&byte)) {
-            continue;
-        }
-        let text = &bytes[start..bytes.len().min(start + 32)];
-        let Some(release) = release_at_start(text, minor) else {
-            continue;
-        };
-        // "+" marks a build between two releases.
-        let rest = &text[release.len()..];
-        if !matches!(rest, [0, ..] | [b'+', 0, ..]) {
-            continue;
-        }
-        if before == Some(0) {
-            return Some(release);
-        }
-        // A linker may let the version be the tail of a longer string.
-        embedded.get_or_insert(release);
-    }
-    embedded
+    let versions = root.executable_facts(path).ok()?.versions;
+    let is_release = |text: &&str| {
+        release_at_start(text.as_bytes(), minor).is_some_and(|release| release == *text)
+    };
+    let whole = versions.iter().map(String::as_str).find(is_release);
+    // A linker may let the version be the tail of a longer string.
+    let mut tails = versions.iter().filter_map(|text| text.strip_prefix(' '));
+    whole
+        .or_else(|| tails.find(is_release))
+        .map(ToOwned::to_owned)
 }
 
 /// The release at the start of `text`, such as `3.13.0rc2`, when it is one of `minor`.

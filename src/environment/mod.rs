@@ -3,15 +3,18 @@
 mod c_library;
 mod candidates;
 mod conda;
-mod egg_info;
-mod elf;
+mod discovery;
 mod error;
 mod footprint;
+mod home;
 mod import_names;
 mod installed;
 mod interpreter;
 mod listing;
+mod notes;
 mod package_database;
+mod places;
+mod prefix;
 mod site;
 mod venv;
 
@@ -25,13 +28,18 @@ use crate::packaging::{MarkerEnvironment, PackageName, Version};
 use crate::rootfs::{DirectoryRoot, RootFs, resolve};
 
 use candidates::{Candidate, Found};
+use notes::{Notes, shortened};
 
-pub use conda::CondaPackage;
+pub use conda::{CondaPackage, conda_channel};
 pub use error::EnvironmentError;
 pub use footprint::{Footprint, footprint};
+pub use home::home_of;
 pub use import_names::import_names;
 pub use installed::installer;
 pub use listing::{FoundInterpreter, InterpreterKind, list_interpreters};
+
+/// How many things of one kind a note names before it counts the rest.
+const MAX_NAMED: usize = 3;
 
 /// A Python environment as a solver needs it: what is installed, and what could be.
 #[derive(Debug, Clone)]
@@ -47,8 +55,8 @@ pub struct Environment {
     /// Installed distributions by normalized name; where `sys.path` has two of one name, the first, which is the
     /// one that Python imports.
     pub distributions: BTreeMap<PackageName, InstalledDistribution>,
-    /// Distributions that a distribution of the same name in an earlier folder of `sys.path` hides, in the order of
-    /// `sys.path`.
+    /// Distributions that one of the same name hides, in an earlier folder of `sys.path` or earlier in the same folder, in
+    /// the order of `sys.path`.
     pub shadowed: Vec<InstalledDistribution>,
     /// What conda says that it installed into the interpreter's prefix (`conda-meta`), by name. It goes stale where pip
     /// upgrades or removes: of Python distributions the metadata in the site folders is what counts.
@@ -148,15 +156,23 @@ pub enum Provenance {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Search<'a> {
     /// The interpreter that is wanted: a version (`3.10`, `3.10.13`) or a path inside the root (of an executable, a
-    /// prefix, or a folder of executables). Without it, the first that is found.
+    /// prefix, or a folder of executables). Without it, or where it is no more than `python`, `python3` or `cpython`, what `PATH` starts as `python3`, else as `python`; without that,
+    /// the first that is found.
     pub python: Option<&'a str>,
     /// `PATH` of the image's config; its folders are searched before those that images are known to use.
     pub path: Option<&'a str>,
     /// `PYTHONPATH` of the image's config; its folders come before every other.
     pub python_path: Option<&'a str>,
+    /// `WorkingDir` of the image's config, which relative folders of `PYTHONPATH` lie in; `/` where it has none.
+    pub working_directory: Option<&'a str>,
+    /// `PYTHONHOME` of the image's config: told and not followed.
+    pub python_home: Option<&'a str>,
+    /// Whether the image's config has `PYTHONNOUSERSITE`: no user site counts then.
+    pub no_user_site: bool,
     /// `VIRTUAL_ENV` of the image's config: a prefix to look at where `PATH` does not name its folder.
     pub virtual_env: Option<&'a str>,
-    /// `HOME` of the image's config, or the home of its user: where the user site lies.
+    /// `HOME` of the image's config, or the home of its user ([`home_of`]): where the user site lies. Without it, that of
+    /// nobody is read.
     pub home: Option<&'a str>,
 }
 
@@ -182,8 +198,8 @@ pub fn read_directory(path: &Path, python: Option<&str>) -> Result<Environment, 
     let provenance = Provenance::Directory { path: name.clone() };
     if !itself.is_root_file_system() {
         let (root, prefix) = DirectoryRoot::enclosing(path).map_err(unreadable)?;
-        let found = candidates::find_in_prefix(&root, &prefix);
-        if !found.candidates.is_empty() || !found.unsupported.is_empty() {
+        let found = discovery::find_in_prefix(&root, &prefix);
+        if !found.is_empty() {
             return read_chosen(
                 &root,
                 &found,
@@ -213,14 +229,14 @@ pub fn read_root(
     search: Search<'_>,
     provenance: Provenance,
 ) -> Result<Environment, EnvironmentError> {
-    let folders = candidates::search_folders(root, search.path);
-    let found = candidates::find_in_folders(root, &folders);
+    let found = discovery::find(root, search);
     let asked_for_path = search.python.is_some_and(|python| python.contains('/'));
-    if found.candidates.is_empty() && found.unsupported.is_empty() && !asked_for_path {
+    if found.is_empty() && !asked_for_path {
         return Err(EnvironmentError::NoPython {
             path: name.to_owned(),
             looked_for: "a virtual environment (pyvenv.cfg), a prefix (bin/python3, lib/python3.*), and python3 in \
-                         /opt/conda/bin, /usr/local/bin, /usr/bin, /bin, the versions of a pyenv, /opt/*/bin and /venv"
+                         the folders of PATH, /opt/conda/bin, /usr/local/bin, /usr/bin, /bin, the versions of a \
+                         pyenv, /opt/*/bin, and the virtual environments of applications"
                 .to_owned(),
         });
     }
@@ -235,25 +251,18 @@ fn read_chosen(
     search: Search<'_>,
     provenance: Provenance,
 ) -> Result<Environment, EnvironmentError> {
-    let chosen = candidates::choose(root, found, search.python, name, |candidate| {
-        find_release(root, candidate, &mut Vec::new())
+    let python = search
+        .python
+        .filter(|python| !candidates::is_default(python));
+    let chosen = candidates::choose(root, found, python, name, |candidate| {
+        find_release(root, candidate, &mut Notes::default())
     })?;
-    let mut notes = Vec::new();
-    if search.python.is_none() {
-        let others: Vec<String> = found
-            .candidates
-            .iter()
-            .skip(1)
-            .map(Candidate::describe)
-            .collect();
-        if !others.is_empty() {
-            notes.push(format!(
-                "{} is read, as it is found first; there is also {}",
-                chosen.describe(),
-                others.join(", ")
-            ));
-        }
+    let mut notes = Notes::default();
+    if python.is_none() {
+        notes.extend(note_script(&chosen, found));
+        notes.extend(note_others(&chosen, found));
     }
+    notes.extend(note_config(search));
     let version = find_release(root, &chosen, &mut notes);
     let platform = find_platform(root, &chosen, &mut notes);
     let markers = marker_environment::for_cpython_on_linux(&version, &platform.architecture)
@@ -261,8 +270,14 @@ fn read_chosen(
             prefix: chosen.prefix().to_string(),
             version: version.clone(),
         })?;
-    let sites = site::find_site_directories(root, &chosen, search.python_path, &mut notes)?;
-    let distributions = installed::read_distributions(root, &sites, &mut notes);
+    let sites = site::find_site_directories(root, &chosen, search, &mut notes)?;
+    let installed = installed::read_distributions(root, &sites, &mut notes);
+    let conda_packages = conda::read_conda_packages(root, chosen.prefix());
+    notes.extend(conda::note_stale(
+        &conda_packages,
+        chosen.prefix(),
+        &installed.distributions,
+    ));
     Ok(Environment {
         interpreter: Interpreter {
             version,
@@ -274,19 +289,83 @@ fn read_chosen(
         markers,
         tags: WheelTags::for_cpython(&platform),
         platform,
-        distributions,
-        shadowed: Vec::new(),
-        conda_packages: Vec::new(),
-        notes,
+        distributions: installed.distributions,
+        shadowed: installed.shadowed,
+        conda_packages,
+        notes: notes.into_list(),
         provenance,
     })
 }
 
+/// Says that `PATH` starts something of which nobody knows what it starts in turn.
+fn note_script(chosen: &Candidate, found: &Found) -> Option<String> {
+    let script = found.script.as_ref()?;
+    Some(format!(
+        "`{script}`, which PATH finds first, is a script; what it starts is not known, so {} is read",
+        chosen.describe()
+    ))
+}
+
+/// Says what of the image's config is not followed.
+fn note_config(search: Search<'_>) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(home) = search.python_home.filter(|home| !home.is_empty()) {
+        notes.push(format!(
+            "the image sets PYTHONHOME to `{}`, which is not followed: its Python may look elsewhere",
+            shortened(home)
+        ));
+    }
+    let relative: Vec<String> = search
+        .path
+        .into_iter()
+        .flat_map(|path| path.split(':'))
+        .filter(|folder| !folder.is_empty() && !folder.starts_with('/'))
+        .take(MAX_NAMED)
+        .map(|folder| format!("`{}`", shortened(folder)))
+        .collect();
+    if !relative.is_empty() {
+        notes.push(format!(
+            "PATH has folders that are not absolute, which are passed over: {}",
+            relative.join(", ")
+        ));
+    }
+    notes
+}
+
+/// Says that there are more interpreters than the one that is read.
+fn note_others(chosen: &Candidate, found: &Found) -> Option<String> {
+    let others: Vec<String> = found
+        .candidates
+        .iter()
+        .skip(1)
+        .map(Candidate::describe)
+        .collect();
+    let why = if found.first_is_on_path {
+        "as it is what PATH starts"
+    } else {
+        "as it is found first"
+    };
+    let there = match &others[..] {
+        [] => return None,
+        few if few.len() <= MAX_NAMED => few.join(", "),
+        many => format!(
+            "{} and {} more",
+            many[..MAX_NAMED].join(", "),
+            many.len() - MAX_NAMED
+        ),
+    };
+    Some(format!(
+        "{} is read, {why}; there is also {there}",
+        chosen.describe()
+    ))
+}
+
 /// The release of the interpreter; where nothing tells it exactly, `X.Y` and a note.
-fn find_release(root: &dyn RootFs, candidate: &Candidate, notes: &mut Vec<String>) -> String {
-    let (base, config) = match candidate {
-        Candidate::Installation(installation) => (Some(installation), None),
-        Candidate::Venv(venv) => (venv.base.as_ref(), Some(&venv.config)),
+fn find_release(root: &dyn RootFs, candidate: &Candidate, notes: &mut Notes) -> String {
+    let base = candidate.base();
+    let config = match candidate {
+        Candidate::Installation(_) => None,
+        Candidate::Venv(venv) => Some(&venv.config),
     };
     let minor = candidate.minor();
     if let (None, Some(config)) = (base, config) {
@@ -313,12 +392,9 @@ fn find_release(root: &dyn RootFs, candidate: &Candidate, notes: &mut Vec<String
         })
 }
 
-fn find_platform(root: &dyn RootFs, candidate: &Candidate, notes: &mut Vec<String>) -> TagPlatform {
+fn find_platform(root: &dyn RootFs, candidate: &Candidate, notes: &mut Notes) -> TagPlatform {
     let minor = candidate.minor();
-    let base = match candidate {
-        Candidate::Installation(installation) => Some(installation),
-        Candidate::Venv(venv) => venv.base.as_ref(),
-    };
+    let base = candidate.base();
     let executable = candidate
         .executable()
         .and_then(|path| resolve::resolve(root, path).ok()?)
@@ -326,7 +402,7 @@ fn find_platform(root: &dyn RootFs, candidate: &Candidate, notes: &mut Vec<Strin
         .or_else(|| base.and_then(|base| base.real_executable.clone()));
     let elf = executable
         .as_ref()
-        .and_then(|path| elf::read_elf(root, path).ok()?);
+        .and_then(|path| root.header_facts(path).ok()?.elf);
     let elf = elf.or_else(|| {
         let loader = c_library::find_loader(root);
         notes.push(match &executable {
@@ -340,7 +416,7 @@ fn find_platform(root: &dyn RootFs, candidate: &Candidate, notes: &mut Vec<Strin
         });
         loader
     });
-    let architecture = elf.as_ref().and_then(|elf| elf.architecture);
+    let architecture = elf.as_ref().and_then(|elf| elf.architecture.as_deref());
     if architecture.is_none() {
         notes.push(
             "the architecture cannot be told, so only wheels for every platform fit".to_owned(),
@@ -351,9 +427,7 @@ fn find_platform(root: &dyn RootFs, candidate: &Candidate, notes: &mut Vec<Strin
         .ok();
     let abi_flags = match base {
         Some(base) if base.minor == minor => interpreter::find_abi_flags(root, base),
-        _ if minor.free_threaded => "t".to_owned(),
-        _ if (minor.major, minor.minor) < (3, 8) => "m".to_owned(),
-        _ => String::new(),
+        _ => minor.usual_abi_flags().to_owned(),
     };
     TagPlatform {
         python: (minor.major, minor.minor),

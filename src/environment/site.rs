@@ -1,14 +1,27 @@
 //! The folders in which Python looks for installed distributions, in the order of `sys.path`.
 //!
 //! Follows CPython's `Lib/site.py` and Debian's changes to it. Without running anything: lines of a `.pth` file that
-//! begin with `import` are code and are passed over, and the user's own site-packages are not looked at.
+//! begin with `import` are code and are passed over, with a note where they may change `sys.path`.
+//!
+//! The user's own folder (`~/.local`, PEP 370) counts where the home of who will run Python is known, as it does for
+//! `site`: after a virtual environment's own folders and before those of the installation, and not at all in a virtual
+//! environment that does not see its installation's distributions. `PYTHONNOUSERSITE`
+//! of the config turns it off; `python -s` is not known here.
 
-use super::candidates::{Candidate, Installation};
+use super::Search;
+use super::candidates::{Candidate, Installation, MinorVersion};
+use super::notes::{Notes, shortened};
 use crate::image_path::ImagePath;
 use crate::rootfs::{EntryKind, ListedEntry, RootFs, RootFsError, resolve};
 
 /// Largest `.pth` file that is read, in bytes: real ones have a few lines.
 const MAX_PTH: u64 = 1 << 20;
+
+/// Folders of `sys.path` that are looked at: `.pth` files of real images add some dozens.
+const MAX_DIRECTORIES: usize = 1_000;
+
+/// Lines of all `.pth` files of one environment that are followed.
+const MAX_PTH_LINES: usize = 10_000;
 
 /// A folder of `sys.path` that exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +32,16 @@ pub(super) struct SiteDirectory {
     pub entries: Vec<ListedEntry>,
 }
 
-/// The folders of `candidate`, each real folder once; those of `python_path` (`PYTHONPATH`) lead.
+/// Beginnings of the names of `.pth` files whose code is known not to add folders for distributions: setuptools, the
+/// import hook of virtualenv, finders of editable installs, which add single import names.
+const KNOWN_CODE: [&str; 4] = [
+    "distutils-precedence.",
+    "_virtualenv.",
+    "__editable__",
+    "_distutils_hack",
+];
+
+/// The folders of `candidate`, each real folder once; those of `PYTHONPATH` lead, as they do before the standard library.
 ///
 /// # Errors
 /// When a folder of the interpreter's own exists and cannot be read: what is installed is then not known, and an answer
@@ -27,20 +49,32 @@ pub(super) struct SiteDirectory {
 pub(super) fn find_site_directories(
     root: &dyn RootFs,
     candidate: &Candidate,
-    python_path: Option<&str>,
-    notes: &mut Vec<String>,
+    config: Search<'_>,
+    notes: &mut Notes,
 ) -> Result<Vec<SiteDirectory>, RootFsError> {
     let mut search = SearchPath {
         root,
+        home: config.home.filter(|home| home.starts_with('/')),
+        no_user_site: config.no_user_site,
         directories: Vec::new(),
+        pth_lines: 0,
         moved_ahead: 0,
         unreadable: None,
+        noted_unlooked: false,
         notes,
     };
-    for folder in python_path.into_iter().flat_map(|path| path.split(':')) {
-        if folder.starts_with('/') {
-            search.add_or_note(&ImagePath::new(folder), None);
-        }
+    for folder in config
+        .python_path
+        .into_iter()
+        .flat_map(|path| path.split(':'))
+    {
+        // A relative folder, and the empty one, lies in the folder that Python is started in.
+        let folder = if folder.starts_with('/') {
+            ImagePath::new(folder)
+        } else {
+            ImagePath::new(config.working_directory.unwrap_or("/")).join(folder)
+        };
+        search.add_or_note(&folder, None);
     }
     search.moved_ahead = search.directories.len();
     match candidate {
@@ -60,6 +94,7 @@ pub(super) fn find_site_directories(
             }
         }
     }
+    search.note_customization(candidate.base());
     match search.unreadable {
         Some(error) => Err(error),
         None => Ok(search.directories),
@@ -68,17 +103,24 @@ pub(super) fn find_site_directories(
 
 struct SearchPath<'a> {
     root: &'a dyn RootFs,
+    home: Option<&'a str>,
+    no_user_site: bool,
     directories: Vec<SiteDirectory>,
-    /// How many folders `easy-install.pth` has moved before all others (`sys.__egginsert`).
+    /// How many lines of `.pth` files have been followed.
+    pth_lines: usize,
+    /// How many folders come before the standard library: those of `PYTHONPATH`, and those that `easy-install.pth` has
+    /// moved ahead (`sys.__egginsert`).
     moved_ahead: usize,
     /// What kept the first folder of the interpreter's own that could not be read from being read.
     unreadable: Option<RootFsError>,
-    notes: &'a mut Vec<String>,
+    /// Whether it has been told that not every folder is looked at.
+    noted_unlooked: bool,
+    notes: &'a mut Notes,
 }
 
 impl SearchPath<'_> {
     fn add_installation(&mut self, installation: &Installation) {
-        self.note_user_site(installation);
+        self.add_user_site(installation.minor);
         let prefix = &installation.prefix;
         let minor = installation.minor;
         let site = format!("python{minor}/site-packages");
@@ -106,21 +148,67 @@ impl SearchPath<'_> {
         }
     }
 
-    /// What `pip install --user` installed counts for the user who did it alone, and nothing says who will run Python.
-    fn note_user_site(&mut self, installation: &Installation) {
-        let site = format!(
-            "{}/.local/lib/python{}/site-packages",
-            super::candidates::HOME,
-            installation.minor
-        );
-        let listed = resolve::list_directory(self.root, &ImagePath::new(&site));
-        if let Ok(Some((_, entries))) = listed
+    /// What `pip install --user` installed counts for the user who did it alone: where nothing says who will run Python,
+    /// it is told and not read.
+    fn add_user_site(&mut self, minor: MinorVersion) {
+        if self.no_user_site {
+            return;
+        }
+        let site = format!(".local/lib/python{minor}/site-packages");
+        if let Some(home) = self.home {
+            self.add_site(&ImagePath::new(home).join(&site));
+            return;
+        }
+        let site = ImagePath::new(super::places::HOME).join(&site);
+        if let Ok(Some((_, entries))) = resolve::list_directory(self.root, &site)
             && !entries.is_empty()
         {
             self.notes.push(format!(
                 "`{site}` is not read: what lies in it is installed for the user root alone"
             ));
         }
+    }
+
+    /// `site` ends with importing `sitecustomize` and `usercustomize`, wherever on `sys.path` they lie.
+    fn note_customization(&mut self, base: Option<&Installation>) {
+        let standard_library = base.and_then(|base| base.standard_library.clone());
+        let (ahead, behind) = self.directories.split_at(self.moved_ahead);
+        let paths = |directories: &[SiteDirectory]| -> Vec<ImagePath> {
+            directories
+                .iter()
+                .map(|directory| directory.path.clone())
+                .collect()
+        };
+        let folders: Vec<ImagePath> = paths(ahead)
+            .into_iter()
+            .chain(standard_library)
+            .chain(paths(behind))
+            .collect();
+        for name in ["sitecustomize.py", "usercustomize.py"] {
+            let found = folders.iter().find_map(|folder| {
+                let bytes = resolve::read_file_in(self.root, folder, name, MAX_PTH).ok()??;
+                Some((folder, bytes))
+            });
+            if let Some((folder, bytes)) = found
+                && changes_path(&String::from_utf8_lossy(&bytes))
+            {
+                self.note_code(&folder.join(name));
+            }
+        }
+    }
+
+    fn note_unlooked(&mut self) {
+        if !std::mem::replace(&mut self.noted_unlooked, true) {
+            self.notes.push(format!(
+                "only the first {MAX_DIRECTORIES} folders of sys.path are looked at"
+            ));
+        }
+    }
+
+    fn note_code(&mut self, file: &ImagePath) {
+        self.notes.push(format!(
+            "`{file}` runs code that may change sys.path, which is not known without running it"
+        ));
     }
 
     fn is_debian(&self) -> bool {
@@ -174,19 +262,32 @@ impl SearchPath<'_> {
         let text = String::from_utf8_lossy(&bytes);
         // easy_install wrote code around its lines that moves them to the front of sys.path.
         let moves_ahead = text.contains("sys.__egginsert");
+        let is_known = moves_ahead || KNOWN_CODE.iter().any(|known| name.starts_with(known));
+        let mut runs_code = false;
         for line in text.trim_start_matches('\u{feff}').lines() {
             let line = line.trim_end();
             let code = ["import ", "import\t", "#"]
                 .iter()
                 .any(|start| line.starts_with(start));
             if line.trim().is_empty() || code {
+                runs_code |= !line.starts_with('#') && changes_path(line);
                 continue;
+            }
+            self.pth_lines += 1;
+            if self.pth_lines > MAX_PTH_LINES {
+                if self.pth_lines == MAX_PTH_LINES + 1 {
+                    self.notes.push(format!(
+                        "only the first {MAX_PTH_LINES} lines of .pth files are followed"
+                    ));
+                }
+                break;
             }
             let found = resolve::resolve_from(self.root, site, line);
             let Ok(Some(found)) = found else {
                 self.notes.push(format!(
-                    "`{}` adds `{line}` to sys.path, which does not exist",
-                    site.join(name)
+                    "`{}` adds `{}` to sys.path, which does not exist",
+                    site.join(name),
+                    shortened(line)
                 ));
                 continue;
             };
@@ -201,6 +302,9 @@ impl SearchPath<'_> {
             if self.add_or_note(&found.path, at).is_some() && moves_ahead {
                 self.moved_ahead += 1;
             }
+        }
+        if runs_code && !is_known {
+            self.note_code(&site.join(name));
         }
     }
 
@@ -225,15 +329,26 @@ impl SearchPath<'_> {
         if self.directories.iter().any(|known| known.path == path) {
             return Ok(None);
         }
+        if self.directories.len() >= MAX_DIRECTORIES {
+            self.note_unlooked();
+            return Ok(None);
+        }
         let at = at.unwrap_or(self.directories.len());
         self.directories.insert(at, SiteDirectory { path, entries });
         Ok(Some(at))
     }
 }
 
+/// Whether code has the words by which it would change `sys.path`.
+fn changes_path(code: &str) -> bool {
+    ["sys.path", "addsitedir"]
+        .iter()
+        .any(|way| code.contains(way))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::candidates::find_in_prefix;
+    use super::super::discovery::find_in_prefix;
     use super::*;
     use crate::rootfs::{DirectoryRoot, Entry, ExecutableFacts, FileFacts};
 
@@ -293,19 +408,20 @@ mod tests {
                 .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
                 .expect("written");
         }
-        let find = |forbidden, notes: &mut Vec<String>| {
+        let find = |forbidden, notes: &mut Notes| {
             let root = DirectoryRoot::open(folder.path()).expect("a root");
             let root = Forbidding(root, forbidden);
             let found = find_in_prefix(&root, &ImagePath::new("/opt"));
-            find_site_directories(&root, &found.candidates[0], None, notes)
+            find_site_directories(&root, &found.candidates[0], Search::default(), notes)
         };
-        let mut notes = Vec::new();
+        let mut notes = Notes::default();
         assert_eq!(find("", &mut notes).expect("folders").len(), 2);
-        assert_eq!(notes, [""; 0]);
+        assert_eq!(std::mem::take(&mut notes).into_list(), [""; 0]);
         let error = find(SITE, &mut notes).expect_err("unreadable");
         assert!(error.to_string().contains(SITE), "{error}");
         // What a `.pth` file adds is not the interpreter's own.
         assert_eq!(find("/srv/more", &mut notes).expect("folders").len(), 1);
+        let notes = notes.into_list();
         assert!(notes[0].contains("`/srv/more` is passed over"), "{notes:?}");
     }
 }
