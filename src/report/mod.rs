@@ -1,9 +1,16 @@
-//! Results as bytes: text for people, JSON for programs, requirements for installers.
+//! Results as bytes: text for people, JSON for programs, requirements for installers, bills of materials for auditors.
 //!
 //! Text may carry ANSI styles; whoever writes it to something that is not a terminal strips them.
 
+pub mod bill_of_materials;
+pub mod cache_usage;
+pub mod cyclonedx;
+pub mod freeze;
+pub mod inspection;
 pub mod json;
+pub mod purl;
 pub mod requirements;
+pub mod spdx;
 pub mod text;
 
 use crate::environment::{Environment, Provenance};
@@ -17,10 +24,25 @@ pub struct BaseLabel {
     pub asked: String,
 }
 
-/// Where the knowledge of a base comes from, as a sentence without a full stop; `None` where it was read for real and
-/// there is nothing to warn of.
+/// Where the knowledge of a base comes from, as the end of a sentence without a full stop; `None` for a folder, which is
+/// what its name says.
 #[must_use]
 pub fn provenance_note(environment: &Environment) -> Option<String> {
+    match &environment.provenance {
+        Provenance::Directory { .. } => None,
+        Provenance::Image { reference, digest } => Some(match digest {
+            Some(digest) if !reference.contains(digest) => {
+                format!("from the image {reference}, which is {digest}")
+            }
+            _ => format!("from the image {reference}"),
+        }),
+        Provenance::Snapshot { .. } => snapshot_note(environment),
+    }
+}
+
+/// The same where it was not read for real, and that is to be warned of.
+#[must_use]
+pub fn snapshot_note(environment: &Environment) -> Option<String> {
     match &environment.provenance {
         Provenance::Directory { .. } | Provenance::Image { .. } => None,
         Provenance::Snapshot { base, made_from } => Some(format!(

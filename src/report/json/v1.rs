@@ -41,10 +41,14 @@ pub struct Resolve {
 struct Base {
     reference: String,
     asked: String,
-    /// `snapshot` or `directory`.
+    /// `snapshot`, `directory` or `image`.
     source: &'static str,
     /// What a snapshot was made from; null where the base was read.
     made_from: Option<String>,
+    /// The image that was read, as a person would name it again; null for anything else.
+    image: Option<String>,
+    /// Digest of that image's manifest.
+    digest: Option<String>,
     note: Option<String>,
     python: String,
     prefix: String,
@@ -260,11 +264,17 @@ fn base_shape(base: &BaseLabel, environment: &Environment) -> Base {
         Provenance::Image { .. } => ("image", None),
         Provenance::Snapshot { made_from, .. } => ("snapshot", Some(made_from.clone())),
     };
+    let (image, digest) = match &environment.provenance {
+        Provenance::Image { reference, digest } => (Some(reference.clone()), digest.clone()),
+        Provenance::Directory { .. } | Provenance::Snapshot { .. } => (None, None),
+    };
     Base {
         reference: base.reference.clone(),
         asked: base.asked.clone(),
         source,
         made_from,
+        image,
+        digest,
         note: provenance_note(environment),
         python: environment.interpreter.version.clone(),
         prefix: environment.interpreter.prefix.clone(),

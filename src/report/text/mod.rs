@@ -1,7 +1,9 @@
 //! Text for people.
 
+pub mod cache;
 pub mod catalog;
 pub mod conflict;
+pub mod inspect;
 pub mod resolution;
 pub mod table;
 pub mod words;
@@ -20,6 +22,8 @@ pub const HEADING: Style = Style::new().bold();
 pub const GOOD: Style = AnsiColor::Green.on_default().bold();
 /// Bad news.
 pub const BAD: Style = AnsiColor::Red.on_default().bold();
+/// What deserves a second look.
+pub const CAUTION: Style = AnsiColor::Yellow.on_default();
 /// What can be skipped.
 pub const ASIDE: Style = Style::new().dimmed();
 

@@ -48,7 +48,80 @@ pub fn table<const N: usize>(
     text
 }
 
-fn cut(text: &str, width: usize) -> String {
+/// How the cells of a column stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Align {
+    /// To the left.
+    Left,
+    /// To the right: numbers.
+    Right,
+    /// To the left, dimmed, and cut where the line would run over the terminal: remarks, the last column.
+    Remark,
+}
+
+/// As [`table`], of as many columns as there are titles, with a last row that sums up.
+#[must_use]
+pub fn columns(
+    header: &[(&str, Align)],
+    rows: &[Vec<String>],
+    sum: Option<&[String]>,
+    width: Option<usize>,
+) -> String {
+    let titles: Vec<String> = header
+        .iter()
+        .map(|(title, _)| (*title).to_owned())
+        .collect();
+    let all = || {
+        std::iter::once(titles.as_slice())
+            .chain(rows.iter().map(Vec::as_slice))
+            .chain(sum)
+    };
+    let widths: Vec<usize> = (0..header.len())
+        .map(|column| {
+            let cells = all().filter_map(|row| row.get(column));
+            cells.map(|cell| cell.width()).max().unwrap_or(0)
+        })
+        .collect();
+    let before_last: usize = widths
+        .iter()
+        .rev()
+        .skip(1)
+        .map(|width| width + 2)
+        .sum::<usize>();
+    let last = width.map(|width| width.saturating_sub(before_last).max(10));
+    let mut text = String::new();
+    for (number, row) in all().enumerate() {
+        let is_heading = number == 0 || number > rows.len();
+        // Nothing stands behind the last cell that has anything in it.
+        let filled = row.iter().rposition(|cell| !cell.is_empty());
+        let end = filled.map_or(0, |at| at + 1);
+        for (position, cell) in row[..end].iter().enumerate() {
+            let align = header[position].1;
+            let style = match align {
+                _ if is_heading => HEADING,
+                Align::Remark => ASIDE,
+                Align::Left | Align::Right => anstyle::Style::new(),
+            };
+            let cell = match last {
+                Some(last) if align == Align::Remark => cut(cell, last),
+                _ => cell.clone(),
+            };
+            let padding = " ".repeat(widths[position].saturating_sub(cell.width()));
+            let _ = match align {
+                Align::Right => write!(text, "{padding}{style}{cell}{style:#}"),
+                _ if position + 1 == end => write!(text, "{style}{cell}{style:#}"),
+                Align::Left | Align::Remark => write!(text, "{style}{cell}{style:#}{padding}"),
+            };
+            if position + 1 < end {
+                text.push_str("  ");
+            }
+        }
+        text.push('\n');
+    }
+    text
+}
+
+pub(super) fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
     }
@@ -76,5 +149,25 @@ mod tests {
         ];
         let text = anstream::adapter::strip_str(&table(["x", "why"], &rows, Some(16))).to_string();
         assert_eq!(text, "x     why\né     a long ex…\n日本  b\n");
+    }
+
+    #[test]
+    fn numbers_stand_to_the_right_and_nothing_stands_behind_the_last_cell() {
+        let row = |cells: [&str; 3]| cells.map(ToOwned::to_owned).to_vec();
+        let header = [
+            ("name", Align::Left),
+            ("size", Align::Right),
+            ("note", Align::Remark),
+        ];
+        let rows = [
+            row(["a", "9 kB", ""]),
+            row(["long", "12 kB", "a long explanation"]),
+        ];
+        let sum = row(["total", "21 kB", ""]);
+        let text = columns(&header, &rows, Some(&sum), Some(24));
+        assert_eq!(
+            anstream::adapter::strip_str(&text).to_string(),
+            "name    size  note\na       9 kB\nlong   12 kB  a long ex…\ntotal  21 kB\n"
+        );
     }
 }

@@ -33,6 +33,38 @@ pub fn count(number: usize, noun: &str) -> String {
     }
 }
 
+/// A number of bytes for people, in decimal units as registries count: `999 B`, `1.2 kB`, `34.5 MB`, `1.1 GB`.
+#[must_use]
+pub fn bytes(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
+    if bytes < 1000 {
+        return format!("{bytes} B");
+    }
+    // In tenths of a unit, rounded; what rounds up to a thousand is one of the next unit.
+    let mut tenths = (u128::from(bytes) * 10 + 500) / 1000;
+    let mut unit = 0;
+    while tenths >= 10_000 && unit + 1 < UNITS.len() {
+        unit += 1;
+        let divisor = 1000_u128.pow(u32::try_from(unit + 1).unwrap_or(u32::MAX));
+        tenths = (u128::from(bytes) * 10 + divisor / 2) / divisor;
+    }
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
+}
+
+/// A number with a comma before each three digits: `58,123`.
+#[must_use]
+pub fn thousands(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// A text of strangers as a part of one line that cannot steer a terminal: control characters become spaces.
 #[must_use]
 pub fn one_line(text: &str) -> String {
@@ -85,5 +117,25 @@ mod tests {
         assert_eq!(versions(&parsed), "2.0 to 3.0 (3 versions)");
         assert_eq!(versions(&parsed[..2]), "2.5 and 3.0");
         assert_eq!(count(1, "version"), "1 version");
+    }
+
+    #[test]
+    fn sizes_have_one_digit_behind_the_point() {
+        for (number, text) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1000, "1.0 kB"),
+            (1249, "1.2 kB"),
+            (999_949, "999.9 kB"),
+            (999_950, "1.0 MB"),
+            (1_100_000_000, "1.1 GB"),
+            (u64::MAX, "18.4 EB"),
+        ] {
+            assert_eq!(bytes(number), text);
+        }
+        assert_eq!(thousands(0), "0");
+        assert_eq!(thousands(999), "999");
+        assert_eq!(thousands(58_123), "58,123");
+        assert_eq!(thousands(1_000_000), "1,000,000");
     }
 }
