@@ -1,5 +1,6 @@
 //! imgtool resolves Python requirements on top of a container image, treating what the image has as fact.
 
+pub mod cache_folder;
 pub mod catalog;
 pub mod cli;
 pub mod command;
@@ -7,6 +8,7 @@ pub mod digest;
 pub mod environment;
 pub mod http;
 pub mod image_path;
+pub mod inflate;
 pub mod package_index;
 pub mod packaging;
 pub mod report;

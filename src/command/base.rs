@@ -1,301 +1,327 @@
-//! From what a user calls a base to its environment: an entry of the catalog, or a folder that is read.
+//! From what a user calls a base to its environment: an entry of the catalog, an image, or a folder that is read.
+//!
+//! A name of the catalog means an image of a registry. It is read where the registry can be reached; the snapshot that
+//! the program carries stands in for it where it is exact (the tag still leads to the digest that the snapshot was read
+//! from), where the registry cannot be reached, and where the user wants no network. Which it was is always told.
 
-use std::str::FromStr as _;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::catalog::snapshot::{FORMAT, MetadataSource, Snapshot, SnapshotDistribution};
-use crate::catalog::{Catalog, CatalogError, parse_libc};
+use crate::catalog::{Catalog, Entry};
 use crate::environment::{
-    Environment, EnvironmentError, InstalledDistribution, Interpreter, Provenance, RecordKind,
-    read_directory,
+    Environment, FoundInterpreter, Search, list_interpreters, read_directory,
 };
-use crate::packaging::marker_environment::for_cpython_on_linux;
-use crate::packaging::tags::{TagPlatform, WheelTags};
-use crate::packaging::{PackageName, Version};
+use crate::http::HttpError;
+use crate::package_index::Clock;
 use crate::report::BaseLabel;
-use crate::transport::reference::BaseReference;
+use crate::report::inspection::ImageFacts;
+use crate::rootfs::{DirectoryRoot, LayerProgress, RootFs, Silent};
+use crate::transport::TransportError;
+use crate::transport::layout::packed_image;
+use crate::transport::platform::OciPlatform;
+use crate::transport::reference::{BaseReference, ImageReference, ReferenceError, VersionPattern};
+use crate::transport::registry::{RegistryClient, RegistrySettings};
 
-use super::CommandError;
+use super::image::{self, mirrored, select_tag};
+use super::snapshot::{check_python, environment_of};
+use super::{CommandError, Talk};
+
+/// How long a registry may take to say what a tag of the catalog is, before the snapshot stands in for the image.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How a base is opened.
+#[derive(Clone)]
+pub struct BaseSettings {
+    /// The interpreter that is wanted, by version or path, where the base has several.
+    pub python: Option<String>,
+    /// How registries are asked, and which platform is chosen.
+    pub registry: RegistrySettings,
+    /// Registries that stand in for others.
+    pub mirrors: Vec<Mirror>,
+    /// Whether names of the catalog mean its snapshots, whatever the registry has.
+    pub snapshot: bool,
+    /// Folders in which the programs of engines are looked for, in order.
+    pub program_path: Vec<PathBuf>,
+    /// Folder of the cache, in which the inventories of layers are kept; `None` keeps none.
+    pub cache_dir: Option<PathBuf>,
+    /// The time, for the age of what is cached.
+    pub clock: Clock,
+    /// Who is told how far layers have come.
+    pub progress: Arc<dyn LayerProgress + Send + Sync>,
+    /// Whether all interpreters of the root are listed.
+    pub lists_interpreters: bool,
+}
+
+impl Default for BaseSettings {
+    /// Nothing is cached, nobody is told anything, no engine is found, and the clock stands still.
+    fn default() -> Self {
+        Self {
+            python: None,
+            registry: RegistrySettings::default(),
+            mirrors: Vec::new(),
+            snapshot: false,
+            program_path: Vec::new(),
+            cache_dir: None,
+            clock: Arc::new(|| 0),
+            progress: Arc::new(Silent),
+            lists_interpreters: false,
+        }
+    }
+}
+
+impl fmt::Debug for BaseSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BaseSettings")
+            .field("python", &self.python)
+            .field("registry", &self.registry)
+            .field("mirrors", &self.mirrors)
+            .field("snapshot", &self.snapshot)
+            .field("cache_dir", &self.cache_dir)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A registry that stands in for another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mirror {
+    /// The registry that is named, `host` or `host:port`.
+    pub registry: String,
+    /// The registry that is asked, `host[:port][/prefix]`: the prefix comes before the repository.
+    pub location: String,
+}
 
 /// A base whose environment is known.
-#[derive(Debug, Clone)]
 pub struct OpenBase {
     /// What reports call it.
     pub label: BaseLabel,
     /// What is installed in it.
     pub environment: Environment,
+    /// The root that it was read from; `None` for a snapshot.
+    pub root: Option<Box<dyn RootFs>>,
+    /// All interpreters of the root, where they were asked for and the root is the base: around a prefix lies the rest of
+    /// the machine, about which nobody asked.
+    pub interpreters: Vec<FoundInterpreter>,
+    /// The image, where it is one.
+    pub image: Option<ImageFacts>,
+    /// What is worth knowing about the way here.
+    pub talk: Vec<Talk>,
 }
 
-/// Opens the base that `reference` means; `python` chooses its interpreter, see
-/// [`Search::python`](crate::environment::Search::python).
+/// Opens the base that `reference` means.
 ///
 /// # Errors
 /// When the reference is malformed or matches nothing, or the environment cannot be read.
-pub fn open(reference: &str, python: Option<&str>) -> Result<OpenBase, CommandError> {
+pub fn open(reference: &str, settings: &BaseSettings) -> Result<OpenBase, CommandError> {
     let catalog = Catalog::embedded()?;
     match BaseReference::parse(reference, &catalog.known_families())? {
         BaseReference::Catalog { family, version } => {
-            let entry = catalog.select(&family, &version)?;
-            let environment = environment_of(entry.snapshot()?)?;
-            check_python(entry.base(), &environment.interpreter, python)?;
-            Ok(OpenBase {
-                label: BaseLabel {
-                    reference: entry.base().to_owned(),
-                    asked: reference.to_owned(),
-                },
-                environment,
-            })
+            open_catalog(&catalog, &family, &version, reference, settings)
         }
-        BaseReference::Directory(path) => Ok(OpenBase {
-            label: BaseLabel {
+        BaseReference::Directory(path) => open_folder(&path, reference, settings),
+        BaseReference::Image(image) => {
+            let label = BaseLabel {
                 reference: reference.to_owned(),
                 asked: reference.to_owned(),
-            },
-            environment: read_directory(&path, python)?,
-        }),
+            };
+            image::open(&image, label, settings)
+        }
     }
 }
 
-/// A snapshot as the environment that it was made of.
+/// Reads the environment of the folder at `path`.
 ///
 /// # Errors
-/// When a value in it is not what its field says; the error names the base.
-pub fn environment_of(snapshot: Snapshot) -> Result<Environment, CatalogError> {
-    let base = snapshot.base;
-    let invalid = |what: String| CatalogError::InvalidSnapshot {
-        base: base.clone(),
-        reason: what,
-    };
-    let not_a = |value: &str, kind: &str| invalid(format!("`{value}` is not {kind}"));
-
-    let full = &snapshot.python_full_version;
-    let markers = for_cpython_on_linux(full, &snapshot.architecture)
-        .map_err(|error| invalid(error.to_string()))?;
-    let python = match *markers.python_version().version.release() {
-        [major, minor] => u16::try_from(major).ok().zip(u16::try_from(minor).ok()),
-        _ => None,
-    };
-    let platform = TagPlatform {
-        python: python.ok_or_else(|| not_a(full, "a version of Python"))?,
-        abi_flags: snapshot.abi_flags,
-        architecture: snapshot.architecture,
-        libc: match &snapshot.libc {
-            None => None,
-            Some(libc) => Some(parse_libc(libc).ok_or_else(|| not_a(libc, "a C library"))?),
-        },
-    };
-
-    let total = snapshot.distributions.len();
-    let distributions = snapshot
-        .distributions
-        .into_iter()
-        .map(|found| {
-            let name = PackageName::from_str(&found.name)
-                .map_err(|_| not_a(&found.name, "the name of a distribution"))?;
-            let version = Version::from_str(&found.version)
-                .map_err(|_| not_a(&found.version, "a version"))?;
-            let distribution = InstalledDistribution {
-                name: name.clone(),
-                version,
-                version_text: found.version_text.unwrap_or(found.version),
-                requires_dist: found.requires_dist,
-                requires_python: found.requires_python,
-                provides_extra: found.provides_extra,
-                import_names: found.import_names,
-                location: String::new(),
-                installer: found.installer,
-                record: RecordKind::Snapshot,
-                editable: None,
-            };
-            Ok((name, distribution))
-        })
-        .collect::<Result<_, CatalogError>>()?;
-
-    // One line for every answer; whoever wants to know more asks the catalog.
-    let notes = match snapshot.notes.len() {
-        0 => Vec::new(),
-        1 => snapshot.notes,
-        doubts => vec![format!(
-            "what {doubts} of the {total} distributions require is known with a doubt (`imgtool catalog show {base}` \
-             names them)"
-        )],
-    };
-    Ok(Environment {
-        interpreter: Interpreter {
-            version: snapshot.python_full_version,
-            prefix: snapshot.prefix,
-            ..Interpreter::default()
-        },
-        markers,
-        tags: WheelTags::for_cpython(&platform),
-        platform,
-        distributions,
-        shadowed: Vec::new(),
-        conda_packages: Vec::new(),
-        notes,
-        provenance: Provenance::Snapshot {
-            base,
-            made_from: snapshot.made_from,
-        },
+/// As [`read_directory`]; a folder that holds an image instead of its files is told apart from one that holds nothing.
+pub(super) fn read_folder(path: &Path, python: Option<&str>) -> Result<Environment, CommandError> {
+    read_directory(path, python).map_err(|error| match packed_image(path) {
+        Some(hint) => ReferenceError::PackedFolder {
+            path: path.display().to_string(),
+            hint,
+        }
+        .into(),
+        None => error.into(),
     })
 }
 
-/// An environment as a snapshot of `base`. The paths of this machine stay out of it.
-#[must_use]
-pub fn snapshot_of(environment: &Environment, base: &str, made_from: String) -> Snapshot {
-    let (major, minor) = environment.platform.python;
-    let distributions = environment
-        .distributions
-        .values()
-        .map(|found| {
-            let version = found.version.to_string();
-            SnapshotDistribution {
-                name: found.name.to_string(),
-                version_text: (found.version_text != version).then(|| found.version_text.clone()),
-                version,
-                metadata_from: MetadataSource::Environment,
-                requires_python: found.requires_python.clone(),
-                requires_dist: found.requires_dist.clone(),
-                provides_extra: found.provides_extra.clone(),
-                import_names: found.import_names.clone(),
-                installer: found.installer.clone(),
-            }
-        })
-        .collect();
-    Snapshot {
-        format: FORMAT,
-        base: base.to_owned(),
-        made_from,
-        digest: None,
-        python: format!("{major}.{minor}"),
-        python_full_version: environment.interpreter.version.clone(),
-        abi_flags: environment.platform.abi_flags.clone(),
-        libc: environment.platform.libc.map(|libc| libc.to_string()),
-        architecture: environment.platform.architecture.clone(),
-        prefix: environment.interpreter.prefix.clone(),
-        notes: environment.notes.clone(),
-        distributions,
+fn open_folder(
+    path: &Path,
+    reference: &str,
+    settings: &BaseSettings,
+) -> Result<OpenBase, CommandError> {
+    let environment = read_folder(path, settings.python.as_deref())?;
+    let mut talk = Vec::new();
+    if settings.registry.platform.is_some() {
+        talk.push(Talk::Note(
+            "`--platform` chooses among the images of an index, and this base is none".to_owned(),
+        ));
     }
-}
-
-/// A snapshot has one interpreter; asking for another is an error, as it is in a folder.
-fn check_python(
-    base: &str,
-    interpreter: &Interpreter,
-    wanted: Option<&str>,
-) -> Result<(), EnvironmentError> {
-    let Some(wanted) = wanted else {
-        return Ok(());
-    };
-    let begins = |text: &str, separator: char| {
-        text.strip_prefix(wanted.trim_end_matches(separator))
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with(separator))
-    };
-    let is_wanted = if wanted.contains('/') {
-        // The executable, its folder, or the prefix.
-        let python = format!("{}/bin/python", interpreter.prefix);
-        begins(&python, '/') || wanted.starts_with(&python)
+    // The environment has just been read from there.
+    let (root, is_whole) =
+        DirectoryRoot::around(path).map_err(|source| CommandError::ReadFile {
+            path: path.to_owned(),
+            error: source,
+        })?;
+    let interpreters = if settings.lists_interpreters && is_whole {
+        list_interpreters(&root, Search::default())
     } else {
-        begins(&interpreter.version, '.')
+        Vec::new()
     };
-    if is_wanted {
-        return Ok(());
-    }
-    Err(EnvironmentError::NoSuchPython {
-        path: base.to_owned(),
-        wanted: wanted.to_owned(),
-        found: format!("Python {} at {}", interpreter.version, interpreter.prefix),
+    Ok(OpenBase {
+        label: BaseLabel {
+            reference: reference.to_owned(),
+            asked: reference.to_owned(),
+        },
+        environment,
+        root: Some(Box::new(root)),
+        interpreters,
+        image: None,
+        talk,
     })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// What the registry says of a name of the catalog.
+enum Live {
+    /// There is such an image: its tag, and the digest that the tag has now.
+    Image { tag: String, digest: String },
+    /// The registry cannot be asked, and why.
+    OutOfReach(String),
+}
 
-    #[test]
-    fn an_entry_of_the_catalog_is_opened_by_pattern() {
-        let OpenBase { label, environment } = open("tfx:1.16.x", None).expect("a base");
-        assert_eq!(label.reference, "tfx:1.16.0");
-        assert_eq!(label.asked, "tfx:1.16.x");
-        assert_eq!(environment.distributions.len(), 246);
-        assert_eq!(environment.interpreter.prefix, "/opt/conda");
-        assert_eq!(
-            environment.markers.python_full_version().to_string(),
-            "3.10.13"
-        );
-        let protobuf = PackageName::from_str("protobuf").expect("a name");
-        assert_eq!(environment.distributions[&protobuf].version_text, "3.20.3");
-        assert_eq!(environment.notes.len(), 1, "{:?}", environment.notes);
-        match environment.provenance {
-            Provenance::Snapshot { base, made_from } => {
-                assert_eq!(base, "tfx:1.16.0");
-                assert!(made_from.starts_with("the pin list pins-1.16.0-py310.txt"));
+fn open_catalog(
+    catalog: &Catalog,
+    family: &str,
+    version: &VersionPattern,
+    asked: &str,
+    settings: &BaseSettings,
+) -> Result<OpenBase, CommandError> {
+    let known = catalog.select(family, version);
+    if settings.snapshot || settings.registry.http.offline {
+        return open_snapshot(known?, asked, settings, Vec::new());
+    }
+    let repository = catalog.family(family)?.repository();
+    match ask_registry(repository, version, settings)? {
+        Live::OutOfReach(reason) => {
+            let talk = Talk::Note(format!(
+                "the image cannot be asked for, so the snapshot stands in for it: {reason} (`--snapshot` does not ask)"
+            ));
+            open_snapshot(known?, asked, settings, vec![talk])
+        }
+        Live::Image { tag, digest } => {
+            let base = format!("{family}:{tag}");
+            let of_this_tag = known.ok().filter(|entry| entry.base() == base);
+            if let Some(entry) = of_this_tag
+                && entry.snapshot()?.digest.as_deref() == Some(digest.as_str())
+            {
+                let talk = Talk::Note(format!(
+                    "the snapshot of {base} is that of {digest}, which the registry has"
+                ));
+                return open_snapshot(entry, asked, settings, vec![talk]);
             }
-            other => panic!("{other:?} is no snapshot"),
+            let label = BaseLabel {
+                reference: base,
+                asked: asked.to_owned(),
+            };
+            let reference = ImageReference::Registry {
+                reference: image::parse(&format!("{repository}:{tag}"))?,
+                pattern: None,
+            };
+            image::open(&reference, label, settings)
         }
     }
+}
 
-    #[test]
-    fn an_old_python_has_the_tags_of_its_time() {
-        let environment = open("tfx:1.12.0", None).expect("a base").environment;
-        let wheel = "a-1-cp37-cp37m-manylinux2014_x86_64.whl".parse();
-        assert!(
-            environment
-                .tags
-                .priority(&wheel.expect("a wheel"))
-                .is_some()
-        );
-    }
-
-    #[test]
-    fn a_snapshot_has_one_python() {
-        for python in [
-            "3",
-            "3.10",
-            "3.10.13",
-            "/opt/conda",
-            "/opt/conda/",
-            "/opt/conda/bin",
-            "/opt/conda/bin/python3.10",
-        ] {
-            assert!(open("tfx:1.16.0", Some(python)).is_ok(), "{python}");
-        }
-        for python in ["3.1", "3.11", "3.10.12", "/usr/bin/python3", "/opt/con"] {
-            let error = open("tfx:1.16.0", Some(python)).expect_err(python);
-            assert_eq!(
-                error.to_string(),
-                format!(
-                    "`tfx:1.16.0` holds no Python `{python}`: found Python 3.10.13 at /opt/conda"
-                )
-            );
-        }
-    }
-
-    #[test]
-    fn a_snapshot_and_its_environment_are_the_same() {
-        let catalog = Catalog::embedded().expect("the catalog");
-        for entry in catalog.family("tfx").expect("tfx").versions() {
-            let snapshot = entry.snapshot().expect("a snapshot");
-            let environment = environment_of(snapshot.clone()).expect("an environment");
-            let mut again = snapshot_of(&environment, &snapshot.base, snapshot.made_from.clone());
-            again.notes.clone_from(&snapshot.notes);
-            for (again, found) in again.distributions.iter_mut().zip(&snapshot.distributions) {
-                again.metadata_from = found.metadata_from;
+/// Asks the registry of a family which image is meant, without losing much time where it cannot be reached.
+fn ask_registry(
+    repository: &str,
+    version: &VersionPattern,
+    settings: &BaseSettings,
+) -> Result<Live, CommandError> {
+    let mut quick = settings.registry.clone();
+    quick.http.retries = 0;
+    quick.http.connect_timeout = PATIENCE;
+    quick.http.read_timeout = PATIENCE;
+    let client = RegistryClient::new(quick);
+    let at = |tag: &str| -> Result<_, CommandError> {
+        let reference = image::parse(&format!("{repository}:{tag}"))?;
+        Ok(mirrored(&reference, &settings.mirrors)?)
+    };
+    if let VersionPattern::Tag(tag) = version {
+        match client.digest_within(&at(tag)?, PATIENCE) {
+            Ok(digest) => {
+                return Ok(Live::Image {
+                    tag: tag.clone(),
+                    digest: digest.to_string(),
+                });
             }
-            assert_eq!(again, snapshot);
+            // It may be the beginning of one: `1.16`.
+            Err(TransportError::NotFound(_)) => {}
+            Err(error) => return out_of_reach(error),
         }
     }
-
-    #[test]
-    fn a_broken_value_is_named() {
-        let catalog = Catalog::embedded().expect("the catalog");
-        let pattern = "1.16.0".parse().expect("a pattern");
-        let entry = catalog.select("tfx", &pattern).expect("an entry");
-        let mut snapshot = entry.snapshot().expect("a snapshot");
-        snapshot.distributions[0].version = "one".to_owned();
-        let error = environment_of(snapshot).expect_err("no version");
-        assert_eq!(
-            error.to_string(),
-            "the snapshot of `tfx:1.16.0` is broken: `one` is not a version"
-        );
+    let tags = match client.tags(&at("latest")?) {
+        Ok(tags) => tags,
+        Err(error) => return out_of_reach(error),
+    };
+    let tag = select_tag(version, &tags).ok_or_else(|| {
+        CommandError::CatalogImage(TransportError::NotFound(format!(
+            "{repository} has no tag `{version}`: it has {} tags{}",
+            tags.len(),
+            image::newest_of(&tags)
+        )))
+    })?;
+    match client.digest_within(&at(&tag)?, PATIENCE) {
+        Ok(digest) => Ok(Live::Image {
+            tag,
+            digest: digest.to_string(),
+        }),
+        Err(error) => out_of_reach(error),
     }
+}
+
+/// A registry that does not answer leaves the snapshot; one that answers anything else than an image is an error, or who
+/// stands in between could choose what is read.
+fn out_of_reach(error: TransportError) -> Result<Live, CommandError> {
+    match error {
+        TransportError::Http(HttpError::Unreachable { .. } | HttpError::Timeout { .. }) => {
+            Ok(Live::OutOfReach(error.with_cause()))
+        }
+        error => Err(CommandError::CatalogImage(error)),
+    }
+}
+
+fn open_snapshot(
+    entry: &Entry,
+    asked: &str,
+    settings: &BaseSettings,
+    talk: Vec<Talk>,
+) -> Result<OpenBase, CommandError> {
+    let environment = environment_of(entry.snapshot()?)?;
+    if let Some(wanted) = &settings.registry.platform {
+        let of_snapshot = OciPlatform::new("linux", &environment.platform.architecture, "");
+        if !wanted.matches(&of_snapshot) {
+            return Err(TransportError::NotFound(format!(
+                "the snapshot of {} is for {of_snapshot}, not for {wanted}",
+                entry.base()
+            ))
+            .into());
+        }
+    }
+    check_python(
+        entry.base(),
+        &environment.interpreter,
+        settings.python.as_deref(),
+    )?;
+    Ok(OpenBase {
+        label: BaseLabel {
+            reference: entry.base().to_owned(),
+            asked: asked.to_owned(),
+        },
+        environment,
+        root: None,
+        interpreters: Vec::new(),
+        image: None,
+        talk,
+    })
 }

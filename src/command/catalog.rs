@@ -5,14 +5,16 @@ use std::path::{Path, PathBuf};
 use crate::catalog::from_pins::{SnapshotTarget, build_from_pins, parse_pins};
 use crate::catalog::snapshot::Snapshot;
 use crate::catalog::{Catalog, CatalogError, Entry, Family, parse_libc};
-use crate::environment::{Environment, EnvironmentError, import_names, installer, read_directory};
+use crate::environment::{import_names, installer};
 use crate::package_index::{Clock, IndexClient, IndexSettings};
 use crate::report;
-use crate::rootfs::DirectoryRoot;
-use crate::transport::reference::{BaseReference, ReferenceError};
+use crate::transport::reference::{BaseReference, ImageReference, ReferenceError};
+use crate::transport::registry::RegistryClient;
 
-use super::base::snapshot_of;
+use super::base::{self, BaseSettings, OpenBase};
 use super::file::{read_text, write_text};
+use super::image::{chosen, mirrored};
+use super::snapshot::snapshot_of;
 use super::snapshot_index::ClientIndex;
 use super::{Answer, CommandError, ExitStatus, Talk};
 
@@ -22,14 +24,16 @@ const DOUBTS_SHOWN: usize = 20;
 /// What `imgtool catalog snapshot` was asked.
 #[derive(Clone)]
 pub struct SnapshotSettings {
-    /// `dir:PATH`, or the path of a pin list.
+    /// A folder or an image with its transport (`dir:PATH`, `docker://…`), or the path of a pin list.
     pub source: String,
     /// The base that the snapshot is of, such as `tfx:1.16.0`.
     pub base: String,
     /// What the snapshot is made from; told from the source where it is not given.
     pub made_from: Option<String>,
-    /// Full version of Python, for a base that is not in the catalog; the interpreter of a `dir:` that has several.
+    /// Full version of Python, for a base that is not in the catalog.
     pub python: Option<String>,
+    /// How a base is opened that a snapshot is made of.
+    pub opening: BaseSettings,
     /// The C library (`glibc:2.35`), for a base that is not in the catalog.
     pub libc: Option<String>,
     /// Machine name, for a base that is not in the catalog.
@@ -70,7 +74,12 @@ pub fn list(json: bool, width: Option<usize>) -> Result<Answer, CommandError> {
 ///
 /// # Errors
 /// When the reference is malformed or matches nothing, or its folder cannot be read.
-pub fn show(reference: &str, json: bool, width: Option<usize>) -> Result<Answer, CommandError> {
+pub fn show(
+    reference: &str,
+    json: bool,
+    width: Option<usize>,
+    settings: &BaseSettings,
+) -> Result<Answer, CommandError> {
     let catalog = Catalog::embedded()?;
     let (snapshot, is_read, talk) =
         match BaseReference::parse(reference, &catalog.known_families())? {
@@ -79,11 +88,14 @@ pub fn show(reference: &str, json: bool, width: Option<usize>) -> Result<Answer,
                 let talk = Vec::from_iter(entry.note().map(|note| Talk::Note(note.to_owned())));
                 (entry.snapshot()?, false, talk)
             }
-            BaseReference::Directory(path) => {
-                let environment = read_directory(&path, None)?;
-                let made_from = format!("the folder {}", path.display());
-                let snapshot = snapshot_of(&environment, reference, made_from);
-                (snapshot, true, Vec::new())
+            BaseReference::Directory(_) | BaseReference::Image(_) => {
+                let base = base::open(reference, settings)?;
+                let made_from = match &base.image {
+                    Some(image) => format!("the image {}", image.reference),
+                    None => format!("the folder {}", reference.trim_start_matches("dir:")),
+                };
+                let snapshot = snapshot_of(&base.environment, reference, made_from, None);
+                (snapshot, true, base.talk)
             }
         };
     let data = if json {
@@ -106,17 +118,10 @@ pub fn show(reference: &str, json: bool, width: Option<usize>) -> Result<Answer,
 pub fn snapshot(settings: &SnapshotSettings) -> Result<Answer, CommandError> {
     let catalog = Catalog::embedded()?;
     let mut talk = Vec::new();
-    let folder = if settings.source.starts_with("dir:") {
-        match BaseReference::parse(&settings.source, &catalog.known_families())? {
-            BaseReference::Directory(path) => Some(path),
-            BaseReference::Catalog { .. } => None,
-        }
+    let made = if is_reference(&settings.source) {
+        from_base(settings, &catalog, &mut talk)?
     } else {
-        None
-    };
-    let made = match folder {
-        Some(path) => from_folder(&path, settings)?,
-        None => from_pins(Path::new(&settings.source), settings, &catalog, &mut talk)?,
+        from_pins(Path::new(&settings.source), settings, &catalog, &mut talk)?
     };
     for doubt in made.notes.iter().take(DOUBTS_SHOWN) {
         talk.push(Talk::Warning(doubt.clone()));
@@ -142,39 +147,75 @@ pub fn snapshot(settings: &SnapshotSettings) -> Result<Answer, CommandError> {
     })
 }
 
-fn from_folder(path: &Path, settings: &SnapshotSettings) -> Result<Snapshot, CommandError> {
-    let mut environment = read_directory(path, settings.python.as_deref())?;
-    read_details(path, &mut environment)?;
+/// Whether the source of a snapshot is a base rather than a file: it says its transport. A file may have any other name.
+fn is_reference(source: &str) -> bool {
+    const TRANSPORTS: [&str; 7] = [
+        "dir:",
+        "docker://",
+        "oci:",
+        "oci-archive:",
+        "docker-archive:",
+        "docker-daemon:",
+        "containers-storage:",
+    ];
+    TRANSPORTS
+        .iter()
+        .any(|transport| source.starts_with(transport))
+}
+
+/// A snapshot of an environment that is read now.
+fn from_base(
+    settings: &SnapshotSettings,
+    catalog: &Catalog,
+    talk: &mut Vec<Talk>,
+) -> Result<Snapshot, CommandError> {
+    // What the tag leads to is asked first, and then read by its digest: a tag may move in between. It may be an index;
+    // that is what will be compared, and not the manifest in it.
+    let (source, digest) = match BaseReference::parse(&settings.source, &catalog.known_families())?
+    {
+        BaseReference::Image(ImageReference::Registry { reference, pattern }) => {
+            let client = RegistryClient::new(settings.opening.registry.clone());
+            let reference = mirrored(&reference, &settings.opening.mirrors)?;
+            let reference = chosen(&client, reference, pattern.as_ref())?;
+            let digest = client.digest_of(&reference)?.to_string();
+            let place = format!("{}/{}", reference.registry(), reference.repository());
+            (format!("docker://{place}@{digest}"), Some(digest))
+        }
+        _ => (settings.source.clone(), None),
+    };
+    let OpenBase {
+        mut environment,
+        root,
+        image,
+        talk: opening,
+        ..
+    } = base::open(&source, &settings.opening)?;
+    talk.extend(opening);
+    // Import names and installers cost files of each distribution, so reading an environment leaves them out.
+    if let Some(root) = root.as_deref() {
+        for distribution in environment.distributions.values_mut() {
+            distribution.import_names = import_names(root, distribution);
+            distribution.installer = installer(root, distribution);
+        }
+    }
     let made_from = settings.made_from.clone().unwrap_or_else(|| {
-        // The path says something on this machine alone; its last part is a name that people gave.
-        let name = path.file_name().map_or_else(
-            || "an unpacked root".to_owned(),
-            |name| format!("the folder `{}`", name.display()),
-        );
+        let source = match &image {
+            Some(_) => format!("the image {}", settings.source),
+            // The path says something on this machine alone; its last part is a name that people gave.
+            None => Path::new(&settings.source["dir:".len()..])
+                .file_name()
+                .map_or_else(
+                    || "an unpacked root".to_owned(),
+                    |name| format!("the folder `{}`", name.display()),
+                ),
+        };
         format!(
-            "{name} ({} distributions) as it was on {}",
+            "{source} ({} distributions) as it was on {}",
             environment.distributions.len(),
             settings.today
         )
     });
-    Ok(snapshot_of(&environment, &settings.base, made_from))
-}
-
-/// Import names and installers cost files of each distribution, so reading an environment leaves them out.
-fn read_details(path: &Path, environment: &mut Environment) -> Result<(), EnvironmentError> {
-    let unreadable = |source| EnvironmentError::Unreadable {
-        path: path.display().to_string(),
-        source,
-    };
-    let mut root = DirectoryRoot::open(path).map_err(unreadable)?;
-    if !root.is_root_file_system() {
-        root = DirectoryRoot::enclosing(path).map_err(unreadable)?.0;
-    }
-    for distribution in environment.distributions.values_mut() {
-        distribution.import_names = import_names(&root, distribution);
-        distribution.installer = installer(&root, distribution);
-    }
-    Ok(())
+    Ok(snapshot_of(&environment, &settings.base, made_from, digest))
 }
 
 fn from_pins(
@@ -253,7 +294,8 @@ fn known<'a>(
             let entry = family.versions().iter().find(|entry| entry.base() == base);
             Ok(entry.map(|entry| (family, entry)))
         }
-        Ok(BaseReference::Directory(_)) | Err(ReferenceError::UnknownFamily { .. }) => Ok(None),
+        Ok(BaseReference::Directory(_) | BaseReference::Image(_))
+        | Err(ReferenceError::UnknownFamily { .. }) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
@@ -270,6 +312,7 @@ mod tests {
             base: base.to_owned(),
             made_from: None,
             python: None,
+            opening: BaseSettings::default(),
             libc: None,
             architecture: "x86_64".to_owned(),
             prefix: "/usr".to_owned(),
@@ -332,9 +375,10 @@ mod tests {
 
     #[test]
     fn a_base_is_shown_by_pattern() {
-        let answer = show("tfx:1.15.x", true, None).expect("an answer");
+        let answer = show("tfx:1.15.x", true, None, &BaseSettings::default()).expect("an answer");
         assert!(answer.data.contains("\"reference\": \"tfx:1.15.1\""));
-        let error = show("tfx:9", false, None).expect_err("no such version");
+        let error =
+            show("tfx:9", false, None, &BaseSettings::default()).expect_err("no such version");
         assert_eq!(error.status(), ExitStatus::BadInput);
     }
 }

@@ -3,21 +3,30 @@
 //! This is the one place that classifies errors, adds hints and picks the exit status.
 
 pub mod base;
+pub mod cache;
 pub mod catalog;
 pub mod file;
+mod image;
+pub mod inspect;
 pub mod request;
 pub mod resolve;
+pub mod snapshot;
 pub mod snapshot_index;
 
 use std::path::PathBuf;
 
 use crate::catalog::CatalogError;
 use crate::environment::EnvironmentError;
+use crate::http::HttpError;
 use crate::package_index::IndexError;
 use crate::packaging::requirement::{RequirementError, presentable};
 use crate::report::requirements::MissingHash;
 use crate::resolution::ResolutionError;
+use crate::rootfs::LayerError;
+use crate::transport::TransportError;
 use crate::transport::reference::ReferenceError;
+
+use cache::CacheError;
 
 /// The exit status of the program: yes, no, or why there is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +74,15 @@ pub enum CommandError {
     /// The base reference is malformed or matches nothing.
     #[error(transparent)]
     Reference(#[from] ReferenceError),
+    /// The image cannot be had.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// The image that a name of the catalog means cannot be had.
+    #[error(transparent)]
+    CatalogImage(TransportError),
+    /// The layers of the image cannot be read.
+    #[error(transparent)]
+    Layers(#[from] LayerError),
     /// The catalog has no such base.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
@@ -84,6 +102,14 @@ pub enum CommandError {
         path: PathBuf,
         /// Why.
         error: std::io::Error,
+    },
+    /// An environment variable of imgtool has a value that it cannot have.
+    #[error("the environment variable {name} cannot be used: {reason}")]
+    Variable {
+        /// Its name.
+        name: &'static str,
+        /// What is wrong with its value.
+        reason: String,
     },
     /// A line of a file that the user named cannot be used.
     #[error("`{path}` line {line}: {reason}")]
@@ -112,6 +138,9 @@ pub enum CommandError {
     /// The result cannot be written in the format that was asked for.
     #[error(transparent)]
     MissingHash(#[from] MissingHash),
+    /// The cache cannot be read or cleared.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
     /// The index failed.
     #[error(transparent)]
     Index(#[from] IndexError),
@@ -136,6 +165,10 @@ impl CommandError {
         match self {
             Self::Index(error) if error.is_bad_input() => ExitStatus::BadInput,
             Self::Index(_) | Self::Catalog(CatalogError::Index { .. }) => ExitStatus::Remote,
+            Self::Transport(error) | Self::CatalogImage(error) if error.is_remote() => {
+                ExitStatus::Remote
+            }
+            Self::Layers(error) if error.is_remote() => ExitStatus::Remote,
             // The catalog is part of the program.
             Self::Catalog(CatalogError::Broken { .. } | CatalogError::InvalidSnapshot { .. })
             | Self::Resolution(ResolutionError::Solver(_)) => ExitStatus::Bug,
@@ -151,6 +184,7 @@ impl CommandError {
             Self::Catalog(error) => error.hint(),
             Self::Environment(error) => error.hint(),
             Self::Index(error) => error.hint(),
+            Self::Cache(error) => error.hint(),
             Self::Resolution(error) => error.hint(),
             Self::Requirement(error) => Some(requirement_hint(&error.text).to_owned()),
             Self::NothingAsked => Some(
@@ -172,7 +206,19 @@ impl CommandError {
                 "a file is meant here, or a folder as `dir:PATH`; what the catalog has is shown by `imgtool catalog show`"
                     .to_owned(),
             ),
-            Self::ReadFile { .. }
+            Self::Transport(TransportError::Http(HttpError::Offline { .. })) => Some(
+                "without the network, folders, layouts, archives and the catalog's snapshots can be read".to_owned(),
+            ),
+            Self::CatalogImage(_) => Some(
+                "`--snapshot` takes the catalog's snapshot, which was not read from the image".to_owned(),
+            ),
+            Self::Layers(LayerError::Mismatch { .. } | LayerError::DiffId { .. }) => Some(
+                "nothing of it was used: fetch the image again, or push it anew where it is broken".to_owned(),
+            ),
+            Self::Transport(_)
+            | Self::Layers(_)
+            | Self::ReadFile { .. }
+            | Self::Variable { .. }
             | Self::Line { .. }
             | Self::IncludeLoop(_)
             | Self::IncludeDepth(_)

@@ -8,7 +8,7 @@ use crate::resolution::base::{BaseFacts, BrokenRequirement};
 use crate::resolution::solution::Behind;
 use crate::resolution::{Outcome, Resolver, foresight};
 
-use super::base::{self, OpenBase};
+use super::base::{self, BaseSettings, OpenBase};
 use super::file::write_text;
 use super::request::{Asked, Variables};
 use super::{Answer, CommandError, ExitStatus, Talk};
@@ -21,8 +21,8 @@ const VIOLATIONS_SHOWN: usize = 5;
 pub struct ResolveSettings {
     /// The base.
     pub reference: String,
-    /// The interpreter of the base, by version or path, where it has several.
-    pub python: Option<String>,
+    /// How it is opened.
+    pub base: BaseSettings,
     /// Requirements of the command line.
     pub requirements: Vec<String>,
     /// Files of requirements.
@@ -65,8 +65,12 @@ pub fn run(settings: &ResolveSettings) -> Result<Answer, CommandError> {
         &settings.constraint_files,
         &settings.variables,
     )?;
-    let OpenBase { label, environment } =
-        base::open(&settings.reference, settings.python.as_deref())?;
+    let OpenBase {
+        label,
+        environment,
+        talk: opening_talk,
+        ..
+    } = base::open(&settings.reference, &settings.base)?;
     let (request, markers_talk) = asked.on(&environment);
     let mut index_settings = settings.index.clone();
     if let Some(url) = &asked.index_url {
@@ -89,6 +93,7 @@ pub fn run(settings: &ResolveSettings) -> Result<Answer, CommandError> {
     let outcome = resolver.resolve(&request)?;
 
     let mut talk = asked.talk;
+    talk.extend(opening_talk);
     talk.extend(markers_talk);
     talk.extend(environment.notes.iter().cloned().map(Talk::Note));
     talk.extend(base_talk(resolver.base()));
