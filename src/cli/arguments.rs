@@ -1,8 +1,11 @@
 //! The command line. Doc comments of arguments are their help texts.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::command::base::Mirror;
+use crate::transport::platform::OciPlatform;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -10,10 +13,12 @@ Examples:
   imgtool resolve tfx:1.16.0 mlflow-skinny -o pins.txt       the same as a file for pip, with hashes
   imgtool resolve tfx:1.x 'mlflow>=3'                        on the newest TFX that is known
   imgtool resolve dir:/opt/venv -r requirements.txt          on what is installed on this machine
+  imgtool inspect dir:/opt/venv                              what is installed, and where
+  imgtool inspect docker://registry.example/team/base:2.1    what is installed in an image, unpacking nothing
   imgtool catalog list                                       the bases that are known by name
 
 Exit status: 0 it fits; 1 it does not, and the reason is printed; 2 wrong usage or bad input; \
-3 the package index failed; 70 a bug in imgtool.";
+3 a registry or the package index failed; 70 a bug in imgtool.";
 
 /// Resolve Python requirements on top of a container image, holding every package that the image has.
 #[derive(Debug, Parser)]
@@ -64,8 +69,12 @@ pub enum ColorWhen {
 pub enum Verb {
     /// Find what must be added to a base so that requirements are met and nothing in the base changes
     Resolve(ResolveArguments),
+    /// Show the Python environment of a base: its interpreter, and what is installed
+    Inspect(InspectArguments),
     /// List, show and make snapshots of bases that are known by name
     Catalog(CatalogArguments),
+    /// Show, measure and clear what is kept between runs
+    Cache(CacheArguments),
 }
 
 /// Find what must be added to a base so that requirements are met and nothing in the base changes.
@@ -80,7 +89,8 @@ Examples:
   imgtool resolve tfx:1.16.0 'mlflow>=3,<4' google-auth -c constraints.txt --format json
   imgtool resolve tfx:1.16.0 mlflow-skinny -o pins.txt && pip install --no-deps --require-hashes -r pins.txt")]
 pub struct ResolveArguments {
-    /// The base: tfx:1.16.0, tfx:1.x, tfx (newest), dir:PATH (an unpacked root, a conda prefix or a venv)
+    /// The base: tfx:1.16.0, tfx:1.x, tfx (newest); HOST/REPOSITORY:TAG, oci:PATH, docker-archive:FILE …; dir:PATH (an
+    /// unpacked root, a conda prefix or a venv)
     #[arg(value_name = "REFERENCE")]
     pub reference: String,
     /// What must be there in the end, such as mlflow-skinny or `mlflow[extras]>=3,<4`
@@ -101,6 +111,9 @@ pub struct ResolveArguments {
     /// The interpreter, by version or path, where the base has several
     #[arg(long, value_name = "PYTHON")]
     pub python: Option<String>,
+    /// Options of images.
+    #[command(flatten)]
+    pub image: ImageArguments,
     /// Options of the package index.
     #[command(flatten)]
     pub index: IndexArguments,
@@ -141,6 +154,201 @@ pub struct IndexArguments {
     pub no_cache: bool,
 }
 
+/// Show the Python environment of a base: its interpreter, and what is installed.
+///
+/// The base is read, never run. Of several interpreters the one that the image's PATH would start is meant, unless
+/// `--python` says another; all of them are listed.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  imgtool inspect docker://registry.example/team/train:2.1        an image of a registry
+  imgtool inspect oci:layout --layers --size                      which layer brought what
+  imgtool inspect dir:/srv/root --python 3.10                     one of several interpreters
+  imgtool inspect oci-archive:image.tar -o image.cdx.json         a CycloneDX bill of materials
+  imgtool inspect tfx:1.16.0 --format requirements -o held.txt    for `pip install -c held.txt`")]
+pub struct InspectArguments {
+    /// The base: tfx:1.16.0, docker://HOST/NAME:TAG, oci:DIR, oci-archive:FILE, docker-archive:FILE, dir:PATH
+    #[arg(value_name = "REFERENCE")]
+    pub reference: String,
+    /// The form of the answer [default: text, or what the name of FILE asks for: .cdx.json, .spdx.json, .json]
+    #[arg(long, value_enum)]
+    pub format: Option<InspectFormatName>,
+    /// Show the layers, and which of them brought each distribution
+    #[arg(long)]
+    pub layers: bool,
+    /// Show sizes of distributions
+    #[arg(long)]
+    pub size: bool,
+    /// Write the answer to a file instead of stdout
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// The interpreter, by version or path, where the base has several
+    #[arg(long, value_name = "PYTHON")]
+    pub python: Option<String>,
+    /// Options of images.
+    #[command(flatten)]
+    pub image: ImageArguments,
+    /// Options of the cache.
+    #[command(flatten)]
+    pub cache: LayerCacheArguments,
+}
+
+/// A form of what was inspected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum InspectFormatName {
+    /// A table.
+    Text,
+    /// JSON, version 1.
+    Json,
+    /// A requirements file that holds every version.
+    Requirements,
+    /// A CycloneDX 1.6 bill of materials, JSON.
+    Cyclonedx,
+    /// An SPDX 2.3 document, JSON.
+    Spdx,
+}
+
+/// Options of images, for every verb that reads one.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Images")]
+pub struct ImageArguments {
+    /// Which image of an index is meant, such as linux/arm64 [default: linux and this machine's architecture]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub platform: Option<OciPlatform>,
+    /// For a name of the catalog, take its snapshot and do not ask the registry [from: IMGTOOL_SNAPSHOT]
+    #[arg(long)]
+    pub snapshot: bool,
+    /// Ask another registry in place of one; may be given several times [from: IMGTOOL_REGISTRY_MIRRORS]
+    #[arg(long = "registry-mirror", value_name = "REGISTRY=LOCATION", value_parser = mirror)]
+    pub mirrors: Vec<Mirror>,
+    /// Speak to a registry without TLS; may be given several times
+    #[arg(long = "insecure-registry", value_name = "HOST[:PORT]")]
+    pub insecure_registries: Vec<String>,
+}
+
+/// What the options of a verb say of the cache.
+#[derive(Debug, Clone, Copy)]
+pub struct CacheChoice<'a> {
+    /// The folder that is named.
+    pub folder: Option<&'a Path>,
+    /// Whether there is to be none.
+    pub none: bool,
+    /// Whether to do without the network.
+    pub offline: bool,
+}
+
+impl IndexArguments {
+    /// What these options say of the cache.
+    #[must_use]
+    pub fn cache(&self) -> CacheChoice<'_> {
+        CacheChoice {
+            folder: self.cache_dir.as_deref(),
+            none: self.no_cache,
+            offline: self.offline,
+        }
+    }
+}
+
+impl LayerCacheArguments {
+    /// What these options say of the cache.
+    #[must_use]
+    pub fn cache(&self) -> CacheChoice<'_> {
+        CacheChoice {
+            folder: self.cache_dir.as_deref(),
+            none: self.no_cache,
+            offline: self.offline,
+        }
+    }
+}
+
+/// Options of the cache of layers.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Cache")]
+pub struct LayerCacheArguments {
+    /// Use only what is cached or lies on this machine
+    #[arg(long)]
+    pub offline: bool,
+    /// Where inventories of layers are cached [from: IMGTOOL_CACHE_DIR, XDG_CACHE_HOME]
+    #[arg(long, value_name = "DIR")]
+    pub cache_dir: Option<PathBuf>,
+    /// Keep no cache
+    #[arg(long, conflicts_with_all = ["cache_dir", "offline"])]
+    pub no_cache: bool,
+}
+
+/// A registry and the one that stands in for it, as `REGISTRY=LOCATION`.
+pub(super) fn mirror(text: &str) -> Result<Mirror, String> {
+    match text.split_once('=') {
+        Some((registry, location)) if !registry.is_empty() && !location.is_empty() => Ok(Mirror {
+            registry: registry.to_owned(),
+            location: location.to_owned(),
+        }),
+        _ => Err(
+            "a mirror is REGISTRY=LOCATION, such as registry.example=mirror.example:5000/cache"
+                .to_owned(),
+        ),
+    }
+}
+
+/// Show, measure and clear what is kept between runs.
+///
+/// Pages and metadata of the package index, and inventories of layers. All of it can be had again: clearing costs time,
+/// nothing else.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  imgtool cache size
+  imgtool cache prune --days 7
+  imgtool cache clean")]
+pub struct CacheArguments {
+    /// What to do with the cache.
+    #[command(subcommand)]
+    pub verb: CacheVerb,
+}
+
+/// What to do with the cache.
+#[derive(Debug, Subcommand)]
+pub enum CacheVerb {
+    /// Print where the cache lies
+    Dir {
+        /// Which cache, and the form of the answer.
+        #[command(flatten)]
+        options: CacheOptions,
+    },
+    /// Show how large the cache is
+    Size {
+        /// Which cache, and the form of the answer.
+        #[command(flatten)]
+        options: CacheOptions,
+    },
+    /// Remove what this version does not read, what was left half-written, and what nobody has used for long
+    Prune {
+        /// How many days an entry may lie unused
+        #[arg(long, value_name = "DAYS", default_value_t = 30)]
+        days: u32,
+        /// Which cache, and the form of the answer.
+        #[command(flatten)]
+        options: CacheOptions,
+    },
+    /// Remove all that imgtool has written to the cache, and nothing else
+    Clean {
+        /// Which cache, and the form of the answer.
+        #[command(flatten)]
+        options: CacheOptions,
+    },
+}
+
+/// Which cache, and the form of the answer.
+#[derive(Debug, Clone, Args)]
+pub struct CacheOptions {
+    /// The cache [from: IMGTOOL_CACHE_DIR, XDG_CACHE_HOME]
+    #[arg(long, value_name = "DIR")]
+    pub cache_dir: Option<PathBuf>,
+    /// The form of the answer
+    #[arg(long, value_enum, default_value_t = PlainFormatName::Text)]
+    pub format: PlainFormatName,
+}
+
 /// List, show and make snapshots of bases that are known by name.
 #[derive(Debug, Args)]
 pub struct CatalogArguments {
@@ -166,6 +374,12 @@ pub enum CatalogVerb {
         /// The form of the answer
         #[arg(long, value_enum, default_value_t = PlainFormatName::Text)]
         format: PlainFormatName,
+        /// Options of images.
+        #[command(flatten)]
+        image: Box<ImageArguments>,
+        /// Options of the cache.
+        #[command(flatten)]
+        cache: LayerCacheArguments,
     },
     /// Make a snapshot of a base, from an environment or from a list of pins
     Snapshot(Box<SnapshotArguments>),
@@ -182,11 +396,11 @@ pub enum PlainFormatName {
 
 /// Make a snapshot of a base, from an environment or from a list of pins.
 ///
-/// From `dir:PATH` the installed metadata is taken. From a list of pins (one `name==version` a line) the metadata of
+/// Of an image or a folder (`docker://…`, `dir:PATH`) the installed metadata is taken. From a list of pins (one `name==version` a line) the metadata of
 /// each is asked of the package index: its wheel, or its source distribution where there is no wheel.
 #[derive(Debug, Args)]
 pub struct SnapshotArguments {
-    /// Where the snapshot comes from: dir:PATH, or a file of pins
+    /// Where the snapshot comes from: an image or a folder with its transport (docker://…, oci:PATH, dir:PATH), or a file of pins
     #[arg(value_name = "SOURCE")]
     pub source: String,
     /// The base that the snapshot is of, such as tfx:1.16.0; one of the catalog brings its Python, C library and prefix
@@ -210,6 +424,9 @@ pub struct SnapshotArguments {
     /// Write the snapshot to a file instead of stdout
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Options of images.
+    #[command(flatten)]
+    pub image: ImageArguments,
     /// Options of the package index.
     #[command(flatten)]
     pub index: IndexArguments,
@@ -222,5 +439,15 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         super::Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_mirror_has_two_sides() {
+        let mirror = super::mirror("a.example=b.example:5000/x").expect("a mirror");
+        assert_eq!(mirror.registry, "a.example");
+        assert_eq!(mirror.location, "b.example:5000/x");
+        for text in ["a.example", "=b", "a=", ""] {
+            assert!(super::mirror(text).is_err(), "{text}");
+        }
     }
 }

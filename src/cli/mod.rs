@@ -1,23 +1,31 @@
 //! The program around the library: arguments in, bytes and an exit status out.
 
 pub mod arguments;
+pub mod progress;
 pub mod settings;
 
 use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 use clap::Parser as _;
 
+use crate::command::base::BaseSettings;
+use crate::command::cache::CacheSettings;
+use crate::command::inspect::{self, InspectSettings};
 use crate::command::resolve::{Format, ResolveSettings};
 use crate::command::{self, Answer, CommandError, ExitStatus, Talk};
+use crate::report::text::inspect::Shown;
 use crate::report::text::words::one_line;
 
 use arguments::{
-    Arguments, CatalogVerb, ColorWhen, FormatName, GlobalArguments, PlainFormatName, Verb,
+    Arguments, CacheChoice, CacheOptions, CacheVerb, CatalogVerb, ColorWhen, FormatName,
+    GlobalArguments, ImageArguments, InspectArguments, InspectFormatName, PlainFormatName, Verb,
 };
+use progress::LayerBars;
 use settings::Surroundings;
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
@@ -126,10 +134,19 @@ fn talk(lines: &[Talk], global: &GlobalArguments, stderr: &mut impl Write) {
 fn answer(arguments: &Arguments, surroundings: &Surroundings) -> Result<Answer, CommandError> {
     let width =
         terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| usize::from(width.0));
+    let base = |python: Option<&str>, image: &ImageArguments, cache: CacheChoice<'_>| {
+        let height = terminal_size::terminal_size_of(std::io::stderr()).map(|(_, height)| height.0);
+        let bars = LayerBars::on_stderr(height, arguments.global.quiet);
+        surroundings.base(python, image, cache, Arc::new(bars))
+    };
     match &arguments.verb {
         Verb::Resolve(resolve) => command::resolve::run(&ResolveSettings {
             reference: resolve.reference.clone(),
-            python: resolve.python.clone(),
+            base: base(
+                resolve.python.as_deref(),
+                &resolve.image,
+                resolve.index.cache(),
+            )?,
             requirements: resolve.requirements.clone(),
             requirement_files: resolve.requirement_files.clone(),
             constraint_files: resolve.constraint_files.clone(),
@@ -144,19 +161,56 @@ fn answer(arguments: &Arguments, surroundings: &Surroundings) -> Result<Answer, 
             clock: settings::clock(),
             width,
         }),
+        Verb::Inspect(inspect) => {
+            let base = base(
+                inspect.python.as_deref(),
+                &inspect.image,
+                inspect.cache.cache(),
+            )?;
+            command::inspect::run(&inspect_settings(inspect, base, surroundings, width))
+        }
+        Verb::Cache(cache) => {
+            let settings = |options: &CacheOptions| CacheSettings {
+                folder: surroundings.cache_dir(options.cache_dir.as_deref()),
+                json: options.format == PlainFormatName::Json,
+                clock: settings::clock(),
+                width,
+            };
+            match &cache.verb {
+                CacheVerb::Dir { options } => command::cache::dir(&settings(options)),
+                CacheVerb::Size { options } => command::cache::size(&settings(options)),
+                CacheVerb::Prune { options, days } => {
+                    command::cache::prune(&settings(options), *days)
+                }
+                CacheVerb::Clean { options } => command::cache::clean(&settings(options)),
+            }
+        }
         Verb::Catalog(catalog) => match &catalog.verb {
             CatalogVerb::List { format } => {
                 command::catalog::list(*format == PlainFormatName::Json, width)
             }
-            CatalogVerb::Show { reference, format } => {
-                command::catalog::show(reference, *format == PlainFormatName::Json, width)
-            }
+            CatalogVerb::Show {
+                reference,
+                format,
+                image,
+                cache,
+            } => command::catalog::show(
+                reference,
+                *format == PlainFormatName::Json,
+                width,
+                &base(None, image, cache.cache())?,
+            ),
             CatalogVerb::Snapshot(snapshot) => {
                 command::catalog::snapshot(&command::catalog::SnapshotSettings {
                     source: snapshot.source.clone(),
                     base: snapshot.base.clone(),
                     made_from: snapshot.made_from.clone(),
                     python: snapshot.python.clone(),
+                    opening: base(
+                        snapshot.python.as_deref(),
+                        &snapshot.image,
+                        snapshot.index.cache(),
+                    )?,
                     libc: snapshot.libc.clone(),
                     architecture: snapshot.architecture.clone(),
                     prefix: snapshot.prefix.clone(),
@@ -167,5 +221,38 @@ fn answer(arguments: &Arguments, surroundings: &Surroundings) -> Result<Answer, 
                 })
             }
         },
+    }
+}
+
+fn inspect_settings(
+    arguments: &InspectArguments,
+    base: BaseSettings,
+    surroundings: &Surroundings,
+    width: Option<usize>,
+) -> InspectSettings {
+    let by_name = || inspect::Format::of_file(arguments.output.as_deref()?);
+    let format = match arguments.format {
+        Some(InspectFormatName::Text) => inspect::Format::Text,
+        Some(InspectFormatName::Json) => inspect::Format::Json,
+        Some(InspectFormatName::Requirements) => inspect::Format::Requirements,
+        Some(InspectFormatName::Cyclonedx) => inspect::Format::CycloneDx,
+        Some(InspectFormatName::Spdx) => inspect::Format::Spdx,
+        None => by_name().unwrap_or(inspect::Format::Text),
+    };
+    InspectSettings {
+        reference: arguments.reference.clone(),
+        base: BaseSettings {
+            lists_interpreters: true,
+            ..base
+        },
+        format,
+        shown: Shown {
+            layers: arguments.layers,
+            size: arguments.size,
+        },
+        output: arguments.output.clone(),
+        source_date: surroundings.source_date(),
+        clock: settings::clock(),
+        width,
     }
 }

@@ -4,18 +4,25 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use etcetera::BaseStrategy as _;
 
 use crate::command::CommandError;
+use crate::command::base::BaseSettings;
 use crate::command::request::Variables;
+use crate::http::HttpSettings;
 use crate::package_index::pip_config;
 use crate::package_index::{Clock, IndexSettings, PipConfig};
+use crate::rootfs::LayerProgress;
+use crate::transport::credentials::CredentialSettings;
+use crate::transport::document_cache::DocumentCache;
+use crate::transport::platform::OciPlatform;
+use crate::transport::registry::RegistrySettings;
 
-use super::arguments::IndexArguments;
+use super::arguments::{CacheChoice, ImageArguments, IndexArguments, mirror};
 
 /// What the process was started with.
 pub struct Surroundings {
@@ -73,12 +80,17 @@ impl Surroundings {
         self.variable("NO_COLOR").is_some() || self.variable("TERM").as_deref() == Some("dumb")
     }
 
+    /// SOURCE_DATE_EPOCH in seconds, where it is set (<https://reproducible-builds.org/specs/source-date-epoch/>).
+    #[must_use]
+    pub fn source_date(&self) -> Option<i64> {
+        self.variable("SOURCE_DATE_EPOCH")?.parse().ok()
+    }
+
     /// The day, `YYYY-MM-DD`, in UTC: that of SOURCE_DATE_EPOCH where it is set.
     #[must_use]
     pub fn today(&self) -> String {
         let seconds = self
-            .variable("SOURCE_DATE_EPOCH")
-            .and_then(|value| value.parse::<i64>().ok())
+            .source_date()
             .unwrap_or_else(|| i64::try_from(wall_clock() / 1000).unwrap_or(i64::MAX));
         let time = jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
         time.strftime("%Y-%m-%d").to_string()
@@ -103,10 +115,9 @@ impl Surroundings {
         if named.is_some() {
             settings.index_url = named;
         }
-        let no_index = self.variable("PIP_NO_INDEX");
         if settings.index_url.is_some()
             && arguments.index_url.is_none()
-            && no_index.is_some_and(|value| !matches!(value.as_str(), "0" | "false" | "no" | "off"))
+            && self.switch("PIP_NO_INDEX")
         {
             settings.index_url = None;
         }
@@ -134,17 +145,115 @@ impl Surroundings {
         settings.cache_dir = if arguments.no_cache {
             None
         } else {
-            self.cache_dir(arguments)
+            self.cache_dir(arguments.cache_dir.as_deref())
         };
         settings.refresh = arguments.refresh;
         settings.offline = arguments.offline;
         Ok(settings)
     }
 
-    fn cache_dir(&self, arguments: &IndexArguments) -> Option<PathBuf> {
-        arguments
-            .cache_dir
-            .clone()
+    /// How bases are opened.
+    ///
+    /// # Errors
+    /// When a variable has a value that it cannot have.
+    pub fn base(
+        &self,
+        python: Option<&str>,
+        image: &ImageArguments,
+        cache: CacheChoice<'_>,
+        progress: Arc<dyn LayerProgress + Send + Sync>,
+    ) -> Result<BaseSettings, CommandError> {
+        let mut mirrors = image.mirrors.clone();
+        if mirrors.is_empty()
+            && let Some(value) = self.variable("IMGTOOL_REGISTRY_MIRRORS")
+        {
+            for text in value.split_whitespace() {
+                mirrors.push(mirror(text).map_err(|reason| CommandError::Variable {
+                    name: "IMGTOOL_REGISTRY_MIRRORS",
+                    reason,
+                })?);
+            }
+        }
+        let cache_dir = (!cache.none)
+            .then(|| self.cache_dir(cache.folder))
+            .flatten();
+        let mut registry = self.registry(
+            &image.insecure_registries,
+            image.platform.clone(),
+            cache.offline,
+        );
+        registry.documents = DocumentCache::new(cache_dir.as_deref());
+        Ok(BaseSettings {
+            python: python.map(str::to_owned),
+            registry,
+            mirrors,
+            snapshot: image.snapshot || self.switch("IMGTOOL_SNAPSHOT"),
+            program_path: self.program_path(),
+            cache_dir,
+            clock: clock(),
+            progress,
+            lists_interpreters: false,
+        })
+    }
+
+    /// Whether a variable is set to something that means yes.
+    fn switch(&self, name: &str) -> bool {
+        self.variable(name)
+            .is_some_and(|value| !matches!(value.as_str(), "0" | "false" | "no" | "off"))
+    }
+
+    /// The folders of PATH, in order.
+    fn program_path(&self) -> Vec<PathBuf> {
+        self.variables
+            .get(&OsString::from("PATH"))
+            .map(|path| std::env::split_paths(path).collect())
+            .unwrap_or_default()
+    }
+
+    /// Settings of registries. `insecure` and `platform` are what the command line says; credentials come from where
+    /// podman and docker keep them: REGISTRY_AUTH_FILE, `containers/auth.json` below XDG_RUNTIME_DIR and the
+    /// configuration folder, `config.json` below DOCKER_CONFIG or `~/.docker`.
+    #[must_use]
+    pub fn registry(
+        &self,
+        insecure: &[String],
+        platform: Option<OciPlatform>,
+        offline: bool,
+    ) -> RegistrySettings {
+        let below = |folder: Option<PathBuf>, file: &str| folder.map(|folder| folder.join(file));
+        let docker = self
+            .path("DOCKER_CONFIG")
+            .or_else(|| below(self.home.clone(), ".docker"));
+        let files = [
+            self.path("REGISTRY_AUTH_FILE"),
+            below(self.path("XDG_RUNTIME_DIR"), "containers/auth.json"),
+            below(self.config_home.clone(), "containers/auth.json"),
+            below(docker, "config.json"),
+        ];
+        RegistrySettings {
+            http: HttpSettings {
+                certificates: self
+                    .path("PIP_CERT")
+                    .or_else(|| self.path("REQUESTS_CA_BUNDLE")),
+                offline,
+                ..HttpSettings::default()
+            },
+            credentials: CredentialSettings {
+                files: files.into_iter().flatten().collect(),
+                search_path: self.program_path(),
+                ..CredentialSettings::default()
+            },
+            insecure: insecure.to_vec(),
+            platform,
+            documents: DocumentCache::default(),
+        }
+    }
+
+    /// The cache folder: the one that is named, else that of the environment, else the platform's.
+    #[must_use]
+    pub fn cache_dir(&self, named: Option<&Path>) -> Option<PathBuf> {
+        named
+            .map(Path::to_owned)
             .or_else(|| self.path("IMGTOOL_CACHE_DIR"))
             .or_else(|| Some(self.cache_home.as_ref()?.join("imgtool")))
     }
@@ -249,6 +358,43 @@ mod tests {
 
         let none = surroundings(&[]).index(&no_arguments()).expect("settings");
         assert_eq!(none.index_url, IndexSettings::default().index_url);
+    }
+
+    #[test]
+    fn credentials_of_registries_are_where_podman_and_docker_keep_them() {
+        let mut here = surroundings(&[
+            ("REGISTRY_AUTH_FILE", "/own/auth.json"),
+            ("XDG_RUNTIME_DIR", "/run/user/1"),
+            ("DOCKER_CONFIG", "/docker"),
+            ("PATH", "/usr/bin:/bin"),
+            ("REQUESTS_CA_BUNDLE", "/ca.pem"),
+        ]);
+        here.home = Some(PathBuf::from("/home/u"));
+        here.config_home = Some(PathBuf::from("/home/u/.config"));
+        let settings = here.registry(&["r.example:5000".to_owned()], None, true);
+        assert_eq!(
+            settings.credentials.files,
+            [
+                "/own/auth.json",
+                "/run/user/1/containers/auth.json",
+                "/home/u/.config/containers/auth.json",
+                "/docker/config.json",
+            ]
+            .map(PathBuf::from)
+        );
+        assert_eq!(
+            settings.credentials.search_path,
+            ["/usr/bin", "/bin"].map(PathBuf::from)
+        );
+        assert_eq!(settings.insecure, ["r.example:5000"]);
+        assert_eq!(settings.http.certificates, Some(PathBuf::from("/ca.pem")));
+        assert!(settings.http.offline);
+
+        let mut plain = surroundings(&[]);
+        plain.home = Some(PathBuf::from("/home/u"));
+        let settings = plain.registry(&[], None, false);
+        let docker = PathBuf::from("/home/u/.docker/config.json");
+        assert_eq!(settings.credentials.files, [docker]);
     }
 
     #[test]
