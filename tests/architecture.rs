@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// The rungs, lowest first. A module names only modules on lower rungs.
 const LADDER: &[&[&str]] = &[
-    &["digest", "image_path", "finding"],
+    &["cache_folder", "digest", "image_path", "inflate", "finding"],
     &["packaging"],
     &["http"],
     &["transport"],

@@ -228,14 +228,6 @@ fn alpine_runs_on_musl() {
     );
 }
 
-fn venv(root: &Root, at: &str, config: &str) {
-    root.write(&format!("{at}/pyvenv.cfg"), config);
-    root.folder(&format!("{at}/lib/python3.11/site-packages"));
-    root.link("lib", &format!("{at}/lib64"));
-    root.link("/usr/local/bin/python3.11", &format!("{at}/bin/python"));
-    root.link("python", &format!("{at}/bin/python3"));
-}
-
 #[test]
 fn a_virtual_environment_stands_on_its_base() {
     let root = Root::debian();
@@ -244,11 +236,7 @@ fn a_virtual_environment_stands_on_its_base() {
     let site = "/srv/venv/lib/python3.11/site-packages";
     root.distribution(base, "setuptools", "65.0");
     root.distribution(base, "six", "2.0");
-    venv(
-        &root,
-        "/srv/venv",
-        "home = /usr/local/bin\nversion = 3.11.1\n",
-    );
+    root.venv("/srv/venv", "home = /usr/local/bin\nversion = 3.11.1\n");
     root.distribution(site, "six", "1.0");
 
     let environment = root.read_at("/srv/venv", None).expect("an environment");
@@ -275,8 +263,7 @@ fn a_virtual_environment_stands_on_its_base() {
 #[test]
 fn a_virtual_environment_without_its_base_can_be_read() {
     let root = Root::debian();
-    venv(
-        &root,
+    root.venv(
         "/opt/venv",
         "home = /usr/local/bin\nversion_info = 3.11.4.final.0\n",
     );

@@ -1,9 +1,17 @@
 //! Integration tests: the library as its users see it, against servers and images made up on the spot.
 
 mod environment;
+mod environment_files;
+mod environment_interpreters;
+mod environment_retention;
+mod inflate;
+mod inspection;
+mod layers;
 mod oracle;
 mod package_index;
 mod program;
+mod registry;
 mod resolution;
 #[path = "../support/mod.rs"]
 mod support;
+mod transports;

@@ -65,6 +65,23 @@ fn replace_lone_surrogates(text: &str) -> String {
     )
 }
 
+/// The bytes of one file of the suites.
+pub fn bytes(path: &str) -> Vec<u8> {
+    let path = folder().join(path);
+    fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The files in one folder of the suites, sorted.
+pub fn files(path: &str) -> Vec<PathBuf> {
+    let path = folder().join(path);
+    let entries = fs::read_dir(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let mut files: Vec<PathBuf> = entries
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    files.sort();
+    files
+}
+
 /// The rows of one `.jsonl.gz` file.
 pub fn rows(path: &str) -> Vec<Value> {
     read(path)

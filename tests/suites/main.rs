@@ -9,6 +9,7 @@
 )]
 
 mod harness;
+mod layers;
 mod packaging;
 mod resolver;
 #[path = "../support/mod.rs"]

@@ -4,9 +4,13 @@
 
 pub mod brute_force;
 pub mod environments;
+pub mod image;
 pub mod index_server;
+pub mod layers;
 pub mod memory_index;
 pub mod program;
+pub mod registry;
+pub mod retained;
 pub mod root;
 pub mod universe;
 pub mod wheel;

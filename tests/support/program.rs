@@ -201,6 +201,8 @@ impl Desk {
         };
         command
             .env_clear()
+            // A name of the catalog means its snapshot, so that nothing outside is asked.
+            .env("IMGTOOL_SNAPSHOT", "1")
             .env("HOME", self.path("home"))
             .env("XDG_CACHE_HOME", self.path("home/cache"))
             .env("XDG_CONFIG_HOME", self.path("home/config"))

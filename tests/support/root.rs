@@ -5,7 +5,10 @@ use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use imgtool::environment::{Environment, EnvironmentError, read_directory};
+use imgtool::environment::{
+    Environment, EnvironmentError, Provenance, Search, read_directory, read_root,
+};
+use imgtool::rootfs::DirectoryRoot;
 
 /// Where the loader of glibc lies.
 pub const LOADER: &str = "/lib64/ld-linux-x86-64.so.2";
@@ -91,7 +94,11 @@ impl Root {
             &format!("{prefix}/bin/python{minor}"),
             executable(62, LOADER, release),
         );
-        self.link(&format!("python{minor}"), &format!("{prefix}/bin/python3"));
+        let major = minor.split('.').next().expect("a number");
+        self.link(
+            &format!("python{minor}"),
+            &format!("{prefix}/bin/python{major}"),
+        );
     }
 
     /// A distribution of which only METADATA is there.
@@ -118,6 +125,46 @@ impl Root {
     /// Reads the whole root.
     pub fn read(&self) -> Environment {
         read_directory(&self.path, None).expect("an environment")
+    }
+
+    /// The whole root as a file system.
+    pub fn view(&self) -> DirectoryRoot {
+        DirectoryRoot::open(&self.path).expect("a root")
+    }
+
+    /// Reads the whole root as an image whose config says `search`.
+    pub fn read_as(&self, search: Search<'_>) -> Result<Environment, EnvironmentError> {
+        let provenance = Provenance::Image {
+            reference: "image".to_owned(),
+            digest: None,
+        };
+        read_root(&self.view(), "image", search, provenance)
+    }
+
+    /// A virtual environment of `/usr/local/bin/python3.11`.
+    pub fn venv(&self, at: &str, config: &str) {
+        self.write(&format!("{at}/pyvenv.cfg"), config);
+        self.folder(&format!("{at}/lib/python3.11/site-packages"));
+        self.link("lib", &format!("{at}/lib64"));
+        self.link("/usr/local/bin/python3.11", &format!("{at}/bin/python"));
+        self.link("python", &format!("{at}/bin/python3"));
+    }
+
+    /// A PyPy that speaks Python `release`.
+    pub fn pypy(&self, prefix: &str, release: &str) {
+        let minor = release.rsplit_once('.').expect("three numbers").0;
+        self.write(&format!("{prefix}/lib/pypy{minor}/os.py"), "");
+        self.write(
+            &format!("{prefix}/include/pypy{minor}/patchlevel.h"),
+            format!("#define PY_VERSION \"{release}\"\n#define PYPY_VERSION \"7.3.17\"\n"),
+        );
+        self.write(
+            &format!("{prefix}/bin/pypy{minor}"),
+            executable(62, LOADER, ""),
+        );
+        for name in ["pypy3", "pypy", "python3", "python"] {
+            self.link(&format!("pypy{minor}"), &format!("{prefix}/bin/{name}"));
+        }
     }
 
     /// Reads an environment at a path of the root.

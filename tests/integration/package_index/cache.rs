@@ -182,14 +182,14 @@ fn damaged_entries_are_fetched_again() {
     }
 }
 
-/// The files in a folder and the folders in it.
+/// The entries in a folder and the folders in it.
 fn files_in(folder: &Path) -> Vec<std::path::PathBuf> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
         if path.is_dir() {
             files.extend(files_in(&path));
-        } else {
+        } else if !path.ends_with(imgtool::cache_folder::TAG) {
             files.push(path);
         }
     }

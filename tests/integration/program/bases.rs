@@ -70,37 +70,33 @@ fn a_base_that_is_not_there_says_what_is() {
     ");
     assert_snapshot!(error("kubeflow:1.0"), @"
     error: the catalog has no base `kubeflow`
-    hint: the catalog has `tfx`; images of a registry are not read yet
+    hint: the catalog has `tfx`; an image of a registry is written with its host: `docker://docker.io/library/kubeflow:1.0`
     ");
     assert_snapshot!(error(""), @"
     error: `` is not a base reference: it is empty
-    hint: a base is an entry of the catalog (`imgtool catalog list`) or a folder (`dir:PATH`)
+    hint: a base is an entry of the catalog (`imgtool catalog list`), an image (`docker://HOST/REPOSITORY:TAG`, `oci:FOLDER`, `oci-archive:FILE`, `docker-archive:FILE`, `docker-daemon:NAME`, `containers-storage:NAME`) or a folder (`dir:PATH`)
     ");
 }
 
 #[test]
-fn an_image_is_not_read_yet() {
+fn an_image_that_is_malformed_is_told_apart_from_a_folder() {
     let desk = Desk::without_index();
     let error = |reference: &str| desk.resolve(&[reference, HELD]).one_error(2);
-    assert_snapshot!(error("docker://example.invalid/tfx/tfx:1.16.0"), @"
-    error: `docker://example.invalid/tfx/tfx:1.16.0` is an image (in a registry): images are not read yet
-    hint: a base is an entry of the catalog (`imgtool catalog list`) or a folder (`dir:PATH`)
+    assert_snapshot!(error("docker://example.invalid/TFX:1.16.0"), @"
+    error: `docker://example.invalid/TFX:1.16.0` is not a base reference: invalid reference format
+    hint: names of images are lower case
     ");
-    assert_snapshot!(error("example.invalid/tfx/tfx:1.16.0"), @"
-    error: `example.invalid/tfx/tfx:1.16.0` is an image (in a registry): images are not read yet
-    hint: a base is an entry of the catalog (`imgtool catalog list`) or a folder (`dir:PATH`)
+    assert_snapshot!(error("oci:layout:"), @"
+    error: `oci:layout:` is not a base reference: nothing stands after the colon
+    hint: write `oci:layout` for the only image there
     ");
-    assert_snapshot!(error("oci:layout"), @"
-    error: `oci:layout` is an image (in an OCI layout): images are not read yet
-    hint: a base is an entry of the catalog (`imgtool catalog list`) or a folder (`dir:PATH`)
-    ");
-    assert_snapshot!(error("docker-archive:image.tar"), @"
-    error: `docker-archive:image.tar` is an image (in an archive of `docker save`): images are not read yet
-    hint: a base is an entry of the catalog (`imgtool catalog list`) or a folder (`dir:PATH`)
+    assert_snapshot!(error("./image.tar"), @"
+    error: `./image.tar` is not a base reference: it looks like a path
+    hint: for an archive of `docker save` write `docker-archive:./image.tar`, for one of an OCI layout `oci-archive:./image.tar`
     ");
     assert_snapshot!(error("./folder"), @"
     error: `./folder` is not a base reference: it looks like a path
-    hint: for a folder write `dir:./folder`
+    hint: for a folder write `dir:./folder`, for an OCI layout `oci:./folder`
     ");
 }
 
@@ -116,14 +112,26 @@ fn a_folder_that_cannot_be_read_is_bad_input() {
     error: the folder `absent` does not exist
     hint: `dir:` takes the root of an unpacked image, a conda prefix or a virtual environment
     ");
-    assert_snapshot!(error("dir:empty"), @"error: `empty` holds no Python: looked for a virtual environment (pyvenv.cfg), a prefix (bin/python3, lib/python3.*), and python3 in /opt/conda/bin, /usr/local/bin, /usr/bin, /bin, the versions of a pyenv, /opt/*/bin and /venv");
+    assert_snapshot!(error("dir:empty"), @"error: `empty` holds no Python: looked for a virtual environment (pyvenv.cfg), a prefix (bin/python3, lib/python3.*), and python3 in the folders of PATH, /opt/conda/bin, /usr/local/bin, /usr/bin, /bin, the versions of a pyenv, /opt/*/bin, and the virtual environments of applications");
+    desk.write("layout/oci-layout", "{}");
+    desk.write("layout/index.json", "{}");
+    assert_snapshot!(error("dir:layout"), @"
+    error: the folder `layout` holds an image that is not unpacked, not its files
+    hint: it is an OCI layout: write `oci:layout`
+    ");
+    desk.write("copied/version", "Directory Transport Version: 1.1");
+    desk.write("copied/manifest.json", "{}");
+    assert_snapshot!(error("dir:copied"), @"
+    error: the folder `copied` holds an image that is not unpacked, not its files
+    hint: `skopeo copy dir:copied oci:LAYOUT` makes an OCI layout of it, which is read as `oci:LAYOUT`
+    ");
     assert_snapshot!(error("dir:file"), @"
     error: `file` is not a folder
     hint: `dir:` takes the root of an unpacked image, a conda prefix or a virtual environment
     ");
     assert_snapshot!(error("dir:"), @"
     error: `dir:` is not a base reference: `dir:` needs the path of a folder
-    hint: a base is an entry of the catalog (`imgtool catalog list`) or a folder (`dir:PATH`)
+    hint: a base is an entry of the catalog (`imgtool catalog list`), an image (`docker://HOST/REPOSITORY:TAG`, `oci:FOLDER`, `oci-archive:FILE`, `docker-archive:FILE`, `docker-daemon:NAME`, `containers-storage:NAME`) or a folder (`dir:PATH`)
     ");
     lay_base(&desk, &[]);
     assert_snapshot!(desk.resolve(&["dir:base", HELD, "--python", "3.12"]).one_error(2), @"

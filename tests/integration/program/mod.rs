@@ -1,10 +1,13 @@
 //! The program from its arguments to its output, offline, against an index in this process.
 
 mod bases;
+mod cache;
 mod catalog;
 mod excluded;
 mod failing_index;
 mod files;
+mod images;
+mod inspect;
 mod outside;
 mod recorded;
 mod sameness;

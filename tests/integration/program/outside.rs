@@ -23,7 +23,9 @@ fn alone_it_prints_help() {
     Commands:
       resolve  Find what must be added to a base so that requirements are met and nothing in the base
                changes
+      inspect  Show the Python environment of a base: its interpreter, and what is installed
       catalog  List, show and make snapshots of bases that are known by name
+      cache    Show, measure and clear what is kept between runs
       help     Print this message or the help of the given subcommand(s)
 
     Options:
@@ -40,10 +42,13 @@ fn alone_it_prints_help() {
       imgtool resolve tfx:1.16.0 mlflow-skinny -o pins.txt       the same as a file for pip, with hashes
       imgtool resolve tfx:1.x 'mlflow>=3'                        on the newest TFX that is known
       imgtool resolve dir:/opt/venv -r requirements.txt          on what is installed on this machine
+      imgtool inspect dir:/opt/venv                              what is installed, and where
+      imgtool inspect docker://registry.example/team/base:2.1    what is installed in an image,
+      unpacking nothing
       imgtool catalog list                                       the bases that are known by name
 
-    Exit status: 0 it fits; 1 it does not, and the reason is printed; 2 wrong usage or bad input; 3 the
-    package index failed; 70 a bug in imgtool.
+    Exit status: 0 it fits; 1 it does not, and the reason is printed; 2 wrong usage or bad input; 3 a
+    registry or the package index failed; 70 a bug in imgtool.
     ");
     assert_eq!(desk.run(&["--help"]).expect(0).stderr, "");
     desk.run(&["resolve", "--help"]).expect(0).says("--output");
