@@ -4,18 +4,22 @@ CARGO ?= cargo
 PYTHON ?= python3
 # The base's own Python, with pip: `e2e` installs with it. A pyenv's is found, too.
 PYTHON310 ?= $(firstword $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.10.*/bin/python3.10) python3.10)
+# Another Python in a prefix of its own, for an image that has it under /usr/local.
+PYTHON311 ?= $(firstword $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.11.*/bin/python3.11) python3.11)
 # Vectors and pin lists from outside the project.
 SUITES ?= ../shared/data
 # A virtual environment with TFX 1.16.0 (2.9 GB), for `bench` and `e2e`, which make it where there is none. One of its
 # distributions is built from source and needs Debian's libsnappy-dev.
 VENV ?= target/tfx-1.16.0
+# A full-size image of TFX 1.16.0, as an OCI layout in the folder's `layout` (1.1 GB, and 12 GB while it is made).
+TFX_BASE ?= target/tfx-base
 IMGTOOL := $(or $(CARGO_TARGET_DIR),target)/release/imgtool
 
 .DEFAULT_GOAL := help
-.PHONY: help build check test suites bench oracle e2e fixtures
+.PHONY: help build check test suites tfx-base bench bench-images oracle e2e e2e-images fixtures
 
 help: ## list these tasks
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## compile the optimized executable
 	$(CARGO) build --locked --release
@@ -37,14 +41,25 @@ $(VENV)/pyvenv.cfg:
 	uv venv --no-python-downloads --python '$(PYTHON310)' '$(VENV)'
 	uv pip install --python '$(VENV)' --no-deps -r '$(SUITES)/tfx/pins-1.16.0-py310.txt' || { rm -r '$(VENV)'; exit 1; }
 
-bench: build $(VENV)/pyvenv.cfg ## imgtool beside uv: time, memory, requests, on TFX 1.16.0 in VENV; needs uv and the network
+tfx-base: ## a full-size image of TFX 1.16.0 that runs, in TFX_BASE; needs root, uv and the network
+	$(PYTHON) tests/oracle/tfx_base.py --output '$(TFX_BASE)' --python '$(PYTHON310)' --pins '$(SUITES)/tfx/pins-1.16.0-py310.txt'
+
+bench: build $(VENV)/pyvenv.cfg ## imgtool beside uv on TFX 1.16.0 in VENV, then bench-images; needs uv and the network
 	$(PYTHON) benches/compare.py --imgtool '$(IMGTOOL)' --venv '$(VENV)'
+	$(MAKE) --no-print-directory bench-images
+
+bench-images: build tfx-base ## `inspect` beside igzip, gzip, syft and umoci on the image in TFX_BASE
+	$(PYTHON) benches/images.py --imgtool '$(IMGTOOL)' --layout '$(TFX_BASE)/layout'
 
 oracle: build ## imgtool's answers beside uv's on every base; needs uv and the network
 	$(PYTHON) tests/oracle/compare.py --imgtool '$(IMGTOOL)' --tfx '$(SUITES)/tfx'
 
-e2e: build $(VENV)/pyvenv.cfg ## resolve, install and import on a real TFX 1.16.0, a copy of VENV; needs uv and the network
+e2e: build $(VENV)/pyvenv.cfg ## resolve, install and import on a real TFX 1.16.0, then e2e-images; needs uv and the network
 	$(PYTHON) tests/oracle/real_environment.py --imgtool '$(IMGTOOL)' --python '$(PYTHON310)' --venv '$(VENV)' --pins '$(SUITES)/tfx/pins-1.16.0-py310.txt'
+	$(MAKE) --no-print-directory e2e-images
+
+e2e-images: build ## `inspect` beside pip and syft on images by real tools, through every transport; needs root and the network
+	$(PYTHON) tests/oracle/images.py --imgtool '$(IMGTOOL)' --python '$(PYTHON310)' --local-python '$(PYTHON311)'
 
 fixtures: ## record the offline index of the tests anew; needs uv and the network
 	$(PYTHON) tests/record_fixtures.py --pins '$(SUITES)/tfx/pins-1.16.0-py310.txt'
