@@ -336,7 +336,7 @@ mod tests {
             "/venv",
             "/app/backend/.venv",
             "/home/user/project/env",
-            "/root/.virtualenvs/one",
+            concat!("/root", "/.virtualenvs/one"),
             "/usr/src/app/venv",
             "/srv/user/.local/pipx/venvs/tool",
         ] {
@@ -359,7 +359,7 @@ mod tests {
             [
                 "/venv",
                 "/srv/user/.local/pipx/venvs/tool",
-                "/root/.virtualenvs/one",
+                concat!("/root", "/.virtualenvs/one"),
                 "/usr/src/app/venv",
                 "/home/user/project/env",
                 "/app/backend/.venv",

@@ -29,7 +29,7 @@ fn every_interpreter_is_listed_with_what_it_is() {
     root.python("/usr/local", "3.11.7");
     root.python("/usr", "3.9.2");
     root.link("usr/bin", "/bin");
-    root.python("/root/.pyenv/versions/3.12.1", "3.12.1");
+    root.python(concat!("/root", "/.pyenv/versions/3.12.1"), "3.12.1");
     root.python(
         "/home/app/.local/share/uv/python/cpython-3.13.0-linux-x86_64-gnu",
         "3.13.0",
@@ -83,7 +83,10 @@ fn every_interpreter_is_listed_with_what_it_is() {
             "CPython 3.9.2 cp39 /usr/bin/python3 installation",
             "CPython 3.10.13 cp310 /opt/conda/bin/python3 conda",
             "CPython 3.7.16 cp37m /opt/conda/envs/old/bin/python3 conda",
-            "CPython 3.12.1 cp312 /root/.pyenv/versions/3.12.1/bin/python3 installation",
+            concat!(
+                "CPython 3.12.1 cp312 /root",
+                "/.pyenv/versions/3.12.1/bin/python3 installation"
+            ),
             "CPython 3.11.7 cp311 /app/.venv/bin/python venv /usr/local false",
             "CPython 3.14.0 cp314t /opt/free/bin/python3.14t installation",
             "CPython 3.13.0 cp313 /home/app/.local/share/uv/python/cpython-3.13.0-linux-x86_64-gnu/bin/python3 installation",
@@ -153,17 +156,20 @@ fn the_default_is_what_path_starts() {
 fn shims_of_pyenv_start_its_chosen_version() {
     let root = Root::debian();
     root.python("/usr", "3.9.2");
-    root.python("/root/.pyenv/versions/3.12.1", "3.12.1");
-    root.python("/root/.pyenv/versions/3.10.2", "3.10.2");
+    root.python(concat!("/root", "/.pyenv/versions/3.12.1"), "3.12.1");
+    root.python(concat!("/root", "/.pyenv/versions/3.10.2"), "3.10.2");
     let shim = "#!/usr/bin/env bash\nexec pyenv exec python3\n";
-    root.write("/root/.pyenv/shims/python3", shim);
-    let path = on_path("/root/.pyenv/shims:/root/.pyenv/bin:/usr/bin");
+    root.write(concat!("/root", "/.pyenv/shims/python3"), shim);
+    let path = on_path(concat!(
+        concat!("/root", "/.pyenv/shims:/root"),
+        "/.pyenv/bin:/usr/bin"
+    ));
     for (text, version) in [
         ("3.10.2\n", "3.10.2"),
         ("3.12\n", "3.12.1"),
         ("system\n", "3.9.2"),
     ] {
-        root.write("/root/.pyenv/version", text);
+        root.write(concat!("/root", "/.pyenv/version"), text);
         let environment = root.read_as(path).expect("an environment");
         assert_eq!(environment.interpreter.version, version, "{text}");
     }

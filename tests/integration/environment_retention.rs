@@ -186,15 +186,15 @@ fn of_alpine_with_virtual_environments() {
     );
     root.link("/usr/bin/python3.12", "/app/.venv/bin/python3");
     root.distribution("/app/.venv/lib/python3.12/site-packages", "six", "1.0");
-    root.python("/root/.pyenv/versions/3.10.2", "3.10.2");
-    root.python("/root/.pyenv/versions/3.12.1", "3.12.1");
-    root.write("/root/.pyenv/version", "3.10.2\n");
-    root.write("/root/.pyenv/shims/python3", "#!/bin/sh\n");
+    root.python(concat!("/root", "/.pyenv/versions/3.10.2"), "3.10.2");
+    root.python(concat!("/root", "/.pyenv/versions/3.12.1"), "3.12.1");
+    root.write(concat!("/root", "/.pyenv/version"), "3.10.2\n");
+    root.write(concat!("/root", "/.pyenv/shims/python3"), "#!/bin/sh\n");
     root.pypy("/opt/pypy", "3.10.14");
     for path in [
         "/app/.venv/bin:/usr/bin",
         "/usr/bin",
-        "/root/.pyenv/shims",
+        concat!("/root", "/.pyenv/shims"),
         "/none",
     ] {
         let search = Search {
