@@ -604,7 +604,14 @@ class Comparison:
         kind = reader.split()[0]
         for name in sorted({name for name, _ in truth ^ found}):
             here, there = ({version for one, version in side if one == name} for side in (truth, found))
-            rule = next((rule for rule in EXPLAINED if rule.covers(image.name, kind, name, here, there)), None)
+            rule = next(
+                (
+                    rule
+                    for rule in EXPLAINED
+                    if any(rule.covers(image.name, whole_or_kind, name, here, there) for whole_or_kind in (reader, kind))
+                ),
+                None,
+            )
             if rule:
                 self.explained[rule] = self.explained.get(rule, 0) + 1
                 reasons.append(name)

@@ -1,7 +1,7 @@
 //! Archives of images: `oci-archive:`, a tar archive of an OCI layout, and `docker-archive:`, what `docker save` writes.
 //!
 //! A file that is plain tar is indexed once by its headers, and its layers are then read where they lie, several at
-//! once. What is compressed as a whole, or comes through a pipe, can be read once only and becomes an [`ImageStream`].
+//! once. What is compressed as a whole, or comes through a pipe, can be read once only and becomes an [`super::ImageStream`].
 
 mod docker;
 mod members;
