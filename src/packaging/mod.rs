@@ -9,12 +9,13 @@ pub mod record;
 pub mod requirement;
 pub mod requirements_file;
 pub mod simple;
+pub mod source_distribution;
 pub mod specifiers;
 pub mod tags;
 pub mod wheel_name;
 
-pub use pep440_rs::{Version, VersionSpecifiers};
-pub use pep508_rs::{ExtraName, MarkerEnvironment, PackageName};
+pub use pep440_rs::{Version, VersionSpecifier, VersionSpecifiers};
+pub use pep508_rs::{ExtraName, MarkerEnvironment, MarkerTree, PackageName};
 pub use requirement::Requirement;
 
 /// A set of versions of one project, as the solver computes with it.

@@ -52,7 +52,7 @@ impl FromStr for Requirement {
         if let Some(reason) = danger(text) {
             return Err(error(reason));
         }
-        Self::parse_strictly(text)
+        Self::parse_harmless(text)
             .or_else(|reason| {
                 let text = respell_marker(text);
                 Self::parse_strictly(&text)
@@ -66,8 +66,17 @@ impl FromStr for Requirement {
 }
 
 impl Requirement {
-    /// What `pep508_rs` makes of it, or what it says.
+    /// What `pep508_rs` makes of a text that was put together from another, or why not. That the other was harmless
+    /// proves nothing: what was behind an address may lead now, and what was inside of quotes may be outside.
     fn parse_strictly(text: &str) -> Result<Self, String> {
+        match danger(text) {
+            Some(reason) => Err(reason),
+            None => Self::parse_harmless(text),
+        }
+    }
+
+    /// What `pep508_rs` makes of a text without [`danger`], or what it says.
+    fn parse_harmless(text: &str) -> Result<Self, String> {
         let parsed = pep508_rs::Requirement::<VerbatimUrl>::from_str(text)
             // The library's message goes on to draw the input with carets below; our own message names it already.
             .map_err(|error| as_a_clause(&error.message.to_string()))?;
@@ -306,9 +315,10 @@ fn danger(text: &str) -> Option<String> {
         return Some("it is more than one line".to_owned());
     }
     // Names of the project and of extras: one that ends like this panics where the end of the text does not follow.
-    let head = text.find(|c: char| !c.is_alphanumeric() && !" \t-_.[],".contains(c));
+    let head =
+        text.find(|c: char| !(c.is_alphanumeric() || c.is_whitespace() || "-_.[],".contains(c)));
     if let Some(name) = text[..head.unwrap_or(text.len())]
-        .split([' ', '\t', '[', ']', ','])
+        .split(|c: char| c.is_whitespace() || "[],".contains(c))
         .find(|word| word.ends_with(['-', '_', '.']))
     {
         return Some(format!("`{name}` does not end in a letter or a digit"));
@@ -592,6 +602,21 @@ mod tests {
             ")".repeat(100_000)
         );
         assert!(Requirement::from_str(&deep).is_err());
+    }
+
+    #[test]
+    fn what_is_left_of_a_rewritten_requirement_does_not_end_the_process() {
+        for text in [
+            // Without the address that no library understands, another name leads.
+            "@+y: 4w_=44445",
+            // Whitespace that is neither space nor tab.
+            "\u{b}a_=1",
+            "\u{c}a_ ; extra == 'x'",
+            "a[\u{b}b_]",
+            "a[b,\u{c}c_\u{c}]",
+        ] {
+            assert!(Requirement::parse_lenient(text).is_err(), "{text:?}");
+        }
     }
 
     #[test]

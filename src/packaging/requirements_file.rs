@@ -26,6 +26,10 @@ pub enum Line {
     IndexUrl(String),
     /// `--extra-index-url URL`: one more index.
     ExtraIndexUrl(String),
+    /// `-f DIR` or `-f URL`: files beside the indexes, a folder relative to this file.
+    FindLinks(String),
+    /// `--no-index`: only files beside the indexes.
+    NoIndex,
     /// An option that asks for what imgtool does anyway, or for what has no bearing on the answer.
     Ignored(String),
 }
@@ -53,6 +57,18 @@ pub enum LineError {
 /// # Errors
 /// The first line that cannot be used, with its number.
 pub fn parse(text: &str) -> Result<Vec<(usize, Line)>, (usize, LineError)> {
+    parse_each(text)
+        .into_iter()
+        .map(|(number, line)| match line {
+            Ok(line) => Ok((number, line)),
+            Err(error) => Err((number, error)),
+        })
+        .collect()
+}
+
+/// The same where a line that cannot be used does not spoil the others.
+#[must_use]
+pub fn parse_each(text: &str) -> Vec<(usize, Result<Line, LineError>)> {
     let mut lines = Vec::new();
     let mut physical = text
         .strip_prefix('\u{feff}')
@@ -83,12 +99,9 @@ pub fn parse(text: &str) -> Result<Vec<(usize, Line)>, (usize, LineError)> {
         if logical.is_empty() {
             continue;
         }
-        lines.push((
-            number + 1,
-            parse_line(logical).map_err(|error| (number + 1, error))?,
-        ));
+        lines.push((number + 1, parse_line(logical)));
     }
-    Ok(lines)
+    lines
 }
 
 /// Cuts a comment: a `#` at the beginning or after white space.
@@ -127,6 +140,8 @@ fn parse_line(line: &str) -> Result<Line, LineError> {
         "-c" | "--constraint" => with_value(Line::Constraints),
         "-i" | "--index-url" | "--pypi-url" => with_value(Line::IndexUrl),
         "--extra-index-url" => with_value(Line::ExtraIndexUrl),
+        "-f" | "--find-links" => with_value(Line::FindLinks),
+        "--no-index" => Ok(Line::NoIndex),
         // Only wheels are installed anyway; hashes are checked anyway; the rest concerns the transport.
         "--only-binary" | "--prefer-binary" | "--require-hashes" | "--trusted-host"
         | "--use-feature" => Ok(Line::Ignored(line.to_owned())),
@@ -182,9 +197,9 @@ mod tests {
     #[test]
     fn a_file_is_read_as_pip_reads_it() {
         let text = "\u{feff}# a comment \\\nmlflow-skinny>=3 \\\n  # inside\n  ,<4 # why\n\n-r more.txt\n--constraint=c.txt\n\
-                    -cd.txt\n-i https://user@host.invalid/simple\nflask==1.0 \\\n --hash=sha256:aa \\\n --hash sha256:bb\n--prefer-binary\nfoo[bar]#not-a-comment\n";
+                    -cd.txt\n-i https://user@host.invalid/simple\nflask==1.0 \\\n --hash=sha256:aa \\\n --hash sha256:bb\n--prefer-binary\n-f ./wheels\n--find-links=https://h.invalid/l\n--no-index\nfoo[bar]#not-a-comment\n";
         let error = parse(text).expect_err("the last line is no requirement");
-        assert_eq!(error.0, 14);
+        assert_eq!(error.0, 17);
         let lines = parse(
             text.strip_suffix("foo[bar]#not-a-comment\n")
                 .expect("a suffix"),
@@ -210,6 +225,9 @@ mod tests {
                 "9 IndexUrl(\"https://user@host.invalid/simple\")",
                 "10 flask==1.0 [\"sha256:aa\", \"sha256:bb\"]",
                 "13 Ignored(\"--prefer-binary\")",
+                "14 FindLinks(\"./wheels\")",
+                "15 FindLinks(\"https://h.invalid/l\")",
+                "16 NoIndex",
             ]
         );
     }

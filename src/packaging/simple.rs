@@ -63,6 +63,32 @@ pub fn parse_page(
     content_type: Option<&str>,
     body: &[u8],
 ) -> Result<Vec<(Version, IndexFile)>, PageError> {
+    let files = parse(Some(project), page, content_type, body)?;
+    let files = files.into_iter().map(|(_, version, file)| (version, file));
+    Ok(files.collect())
+}
+
+/// As [`parse_page`], for a page with files of many projects (pip's `--find-links`), each with its project.
+///
+/// # Errors
+/// As [`parse_page`].
+pub fn parse_links(
+    page: &Url,
+    content_type: Option<&str>,
+    body: &[u8],
+) -> Result<Vec<NamedFile>, PageError> {
+    parse(None, page, content_type, body)
+}
+
+/// A file with the project and the version that its name says.
+pub type NamedFile = (PackageName, Version, IndexFile);
+
+fn parse(
+    project: Option<&PackageName>,
+    page: &Url,
+    content_type: Option<&str>,
+    body: &[u8],
+) -> Result<Vec<NamedFile>, PageError> {
     let essence = content_type
         .unwrap_or("text/html")
         .split(';')
@@ -82,8 +108,10 @@ pub fn parse_page(
     }
 }
 
-/// The version that a usable file name of `project` says; `None` for anything else.
-fn version_of(project: &PackageName, filename: &str) -> Option<Version> {
+/// The project and the version that a usable file name says; `None` for anything else, also where it is of another
+/// project than `only`.
+#[must_use]
+pub fn named(only: Option<&PackageName>, filename: &str) -> Option<(PackageName, Version)> {
     // A name is used as a name of a file later on.
     if filename.contains(['/', '\\']) || filename.contains(char::is_control) {
         return None;
@@ -91,17 +119,25 @@ fn version_of(project: &PackageName, filename: &str) -> Option<Version> {
     let (name, version) = if let Ok(wheel) = WheelName::from_str(filename) {
         (wheel.name, wheel.version)
     } else {
-        let source = SourceDistributionName::from_str(filename).ok()?;
+        let source = match only {
+            Some(project) => SourceDistributionName::parse_for(filename, project),
+            None => SourceDistributionName::from_str(filename),
+        };
+        let source = source.ok()?;
         (source.name, source.version)
     };
-    (name == *project).then_some(version)
+    only.is_none_or(|only| name == *only)
+        .then_some((name, version))
 }
 
 /// The absolute address without credentials, and the SHA-256 of its fragment.
-fn resolve(base: &Url, address: &str) -> Option<(String, Option<String>)> {
+fn resolve(page: &Url, base: &Url, address: &str) -> Option<(String, Option<String>)> {
     let mut url = base.join(address).ok()?;
-    if !matches!(url.scheme(), "http" | "https" | "file") {
-        return None;
+    match url.scheme() {
+        "http" | "https" => {}
+        // Only a page of this machine may lead to files of this machine.
+        "file" if page.scheme() == "file" => {}
+        _ => return None,
     }
     let _ = url.set_username("");
     let _ = url.set_password(None);
@@ -167,10 +203,10 @@ enum FlagOr<T> {
 }
 
 fn parse_json(
-    project: &PackageName,
+    project: Option<&PackageName>,
     page: &Url,
     body: &[u8],
-) -> Result<Vec<(Version, IndexFile)>, PageError> {
+) -> Result<Vec<NamedFile>, PageError> {
     let json_error = |error: serde_json::Error| PageError::Json(error.to_string());
     // The usual page is wholly in order and is read without copies. One odd entry in it costs a second, slower look.
     if let Ok(parsed) = serde_json::from_slice::<JsonPage<'_, JsonFile<'_>>>(body) {
@@ -201,13 +237,9 @@ fn check_version(version: Option<&str>) -> Result<(), PageError> {
     }
 }
 
-fn from_json(
-    project: &PackageName,
-    page: &Url,
-    file: JsonFile<'_>,
-) -> Option<(Version, IndexFile)> {
-    let version = version_of(project, &file.filename)?;
-    let (url, fragment_hash) = resolve(page, &file.url)?;
+fn from_json(project: Option<&PackageName>, page: &Url, file: JsonFile<'_>) -> Option<NamedFile> {
+    let (name, version) = named(project, &file.filename)?;
+    let (url, fragment_hash) = resolve(page, page, &file.url)?;
     let core_metadata = match file.core_metadata.or(file.dist_info_metadata) {
         None | Some(FlagOr::Flag(false)) => None,
         Some(FlagOr::Flag(true)) => Some(None),
@@ -234,7 +266,7 @@ fn from_json(
             .and_then(|time| jiff::Timestamp::from_str(&time).ok())
             .map(jiff::Timestamp::as_millisecond),
     };
-    Some((version, file))
+    Some((name, version, file))
 }
 
 /// What somebody says about a file, for people: one line, and nothing that steers a terminal.
@@ -248,10 +280,10 @@ fn not_empty(text: Option<String>) -> Option<String> {
 }
 
 fn parse_html(
-    project: &PackageName,
+    project: Option<&PackageName>,
     page: &Url,
     body: &[u8],
-) -> Result<Vec<(Version, IndexFile)>, PageError> {
+) -> Result<Vec<NamedFile>, PageError> {
     let mut base: Option<Url> = None;
     let mut files = Vec::new();
     for token in html5gum::Tokenizer::new(body) {
@@ -273,7 +305,7 @@ fn parse_html(
             b"a" => {
                 if let Some(href) = attribute(b"href") {
                     let base = base.as_ref().unwrap_or(page);
-                    files.extend(from_anchor(project, base, href.trim(), attribute));
+                    files.extend(from_anchor(project, (page, base), href.trim(), attribute));
                 }
             }
             _ => {}
@@ -283,18 +315,18 @@ fn parse_html(
 }
 
 fn from_anchor(
-    project: &PackageName,
-    base: &Url,
+    project: Option<&PackageName>,
+    (page, base): (&Url, &Url),
     href: &str,
     attribute: impl Fn(&[u8]) -> Option<String>,
-) -> Option<(Version, IndexFile)> {
-    let (url, sha256_of_file) = resolve(base, href)?;
+) -> Option<NamedFile> {
+    let (url, sha256_of_file) = resolve(page, base, href)?;
     let path = url.split('?').next().unwrap_or_default();
     let filename = percent_encoding::percent_decode_str(path.rsplit('/').next()?)
         .decode_utf8()
         .ok()?
         .into_owned();
-    let version = version_of(project, &filename)?;
+    let (name, version) = named(project, &filename)?;
     let core_metadata = attribute(b"data-core-metadata")
         .or_else(|| attribute(b"data-dist-info-metadata"))
         .filter(|value| value != "false")
@@ -309,7 +341,7 @@ fn from_anchor(
         core_metadata,
         upload_time: None,
     };
-    Some((version, file))
+    Some((name, version, file))
 }
 
 #[cfg(test)]

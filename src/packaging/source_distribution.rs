@@ -9,11 +9,8 @@ use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
 use std::str::FromStr as _;
 
-use crate::packaging::PackageName;
-use crate::packaging::Version;
-use crate::packaging::metadata::RawMetadata;
-
-use super::import_names;
+use super::metadata::RawMetadata;
+use super::{PackageName, Version};
 
 /// Limits on what an archive may make us read.
 const MAX_MEMBERS: usize = 200_000;
@@ -25,8 +22,8 @@ const MAX_MEMBER: u64 = 8 << 20;
 pub struct SourceFacts {
     /// The fields, requirements among them, wherever they were found.
     pub metadata: RawMetadata,
-    /// Top-level import names, where they are known.
-    pub import_names: Vec<String>,
+    /// The text of `top_level.txt`, one import name a line; empty where there is none.
+    pub top_level: String,
     /// How far the requirements can be trusted.
     pub trust: Trust,
 }
@@ -198,12 +195,12 @@ fn facts(
     } else {
         Trust::Unknown
     };
-    let import_names = of_egg_info("top_level.txt")
-        .map(|text| import_names::of_top_level(&String::from_utf8_lossy(text)))
+    let top_level = of_egg_info("top_level.txt")
+        .map(|text| String::from_utf8_lossy(text).into_owned())
         .unwrap_or_default();
     Ok(SourceFacts {
         metadata,
-        import_names,
+        top_level,
         trust,
     })
 }
@@ -316,7 +313,7 @@ mod tests {
         ]);
         let facts = read("a_b-1.tar.gz", &archive, &project("a-b")).expect("facts");
         assert_eq!(facts.metadata.requires_dist, ["c>=1"]);
-        assert_eq!(facts.import_names, ["a_b"]);
+        assert_eq!(facts.top_level, "a_b\n");
         assert_eq!(facts.trust, Trust::Promised);
     }
 
