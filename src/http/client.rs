@@ -1,9 +1,10 @@
 //! The client: one request, its redirects and retries, and the whole body in memory or the begun body in a stream.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::{
@@ -16,7 +17,7 @@ use super::credentials::{CredentialStore, Secret};
 use super::error::{HttpError, redacted};
 use super::request::{Method, Request, Response};
 use super::stream::{Body, Streamed};
-use super::{retry, tls};
+use super::{retry, server_certificates, tls};
 
 /// The most redirects that are followed for one request.
 const MOST_REDIRECTS: usize = 10;
@@ -28,8 +29,11 @@ const MOST_SILENT_RETRIES: u32 = 1;
 /// The most memory that is set aside for a body before its bytes arrive.
 const MOST_RESERVED: u64 = 16 << 20;
 
+/// The wall clock, handed in: milliseconds since the beginning of 1970, in UTC.
+pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
 /// How the network is used.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct HttpSettings {
     /// How long a connection may take to come about.
     pub connect_timeout: Duration,
@@ -43,6 +47,9 @@ pub struct HttpSettings {
     pub concurrency: usize,
     /// A PEM file of certificate authorities to trust beside the machine's own.
     pub certificates: Option<PathBuf>,
+    /// Folders with certificates of single servers, each in a folder `HOST[:PORT]` (containers-certs.d(5)), in order: the
+    /// first that has one for a server counts.
+    pub certificate_folders: Vec<PathBuf>,
     /// A netrc file.
     pub netrc: Option<PathBuf>,
     /// Whether to refuse every request.
@@ -50,6 +57,33 @@ pub struct HttpSettings {
     /// Whether bodies that the server compressed on the way are decompressed. Without it bytes are what was sent, whatever
     /// a server says of them.
     pub compression: bool,
+    /// The time, for servers that say until when to wait and not what time it is. Without it they are not understood.
+    pub clock: Option<Clock>,
+}
+
+impl HttpSettings {
+    /// How long ago 1970 began.
+    fn now(&self) -> Option<Duration> {
+        let clock = self.clock.as_ref()?;
+        Some(Duration::from_millis(clock()))
+    }
+}
+
+impl fmt::Debug for HttpSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpSettings")
+            .field("connect_timeout", &self.connect_timeout)
+            .field("read_timeout", &self.read_timeout)
+            .field("retries", &self.retries)
+            .field("back_off", &self.back_off)
+            .field("concurrency", &self.concurrency)
+            .field("certificates", &self.certificates)
+            .field("certificate_folders", &self.certificate_folders)
+            .field("netrc", &self.netrc)
+            .field("offline", &self.offline)
+            .field("compression", &self.compression)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for HttpSettings {
@@ -61,9 +95,11 @@ impl Default for HttpSettings {
             back_off: Duration::from_millis(250),
             concurrency: 32,
             certificates: None,
+            certificate_folders: Vec::new(),
             netrc: None,
             offline: false,
             compression: true,
+            clock: None,
         }
     }
 }
@@ -207,7 +243,7 @@ impl HttpClient {
                 Err(error) => return (Err(error), None),
             };
             if !matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
-                let wait = retry::retry_after(answer.headers());
+                let wait = retry::retry_after(answer.headers(), || self.settings.now());
                 let answer = if whole || !answer.status().is_success() {
                     let limits = (request.limit, request.error_limit);
                     read_answer(answer, url, limits)
@@ -318,26 +354,62 @@ struct Pools {
     this_machine: OnceLock<Result<reqwest::Client, HttpError>>,
     /// The same without TLS, and so without the certificates of the machine.
     this_machine_plain: OnceLock<Result<reqwest::Client, HttpError>>,
+    /// To servers with certificates of their own, by host and port; `None` for those without.
+    by_server: Mutex<BTreeMap<String, Option<Result<reqwest::Client, HttpError>>>>,
 }
 
 impl Pools {
-    fn of(&self, url: &Url, settings: &HttpSettings) -> Result<&reqwest::Client, HttpError> {
+    fn of(&self, url: &Url, settings: &HttpSettings) -> Result<reqwest::Client, HttpError> {
         let options = |proxies: bool| tls::PoolOptions {
             connect_timeout: settings.connect_timeout,
             read_timeout: settings.read_timeout,
             compression: settings.compression,
             proxies,
         };
-        let build = |native: bool, proxies: bool| {
-            let configuration = tls::configuration(settings.certificates.as_deref(), native)?;
+        let build = |native: bool, proxies: bool, server| {
+            let bundle = settings.certificates.as_deref();
+            let configuration = tls::configuration(bundle, native, server)?;
             tls::build(configuration, &options(proxies))
         };
-        let pool = match (tls::is_loopback(url), url.scheme()) {
-            (false, _) => self.outside.get_or_init(|| build(true, true)),
-            (true, "http") => self.this_machine_plain.get_or_init(|| build(false, false)),
-            (true, _) => self.this_machine.get_or_init(|| build(true, false)),
+        let is_loopback = tls::is_loopback(url);
+        let with_certificates = self.of_server(url, settings, |folder| {
+            let server = server_certificates::read(folder)?;
+            build(true, !is_loopback, Some(server))
+        });
+        if let Some(pool) = with_certificates {
+            return pool;
+        }
+        let pool = match (is_loopback, url.scheme()) {
+            (false, _) => self.outside.get_or_init(|| build(true, true, None)),
+            (true, "http") => self
+                .this_machine_plain
+                .get_or_init(|| build(false, false, None)),
+            (true, _) => self.this_machine.get_or_init(|| build(true, false, None)),
         };
-        pool.as_ref().map_err(Clone::clone)
+        pool.clone()
+    }
+
+    /// The connections to a server that has a folder of certificates, which `build` makes.
+    fn of_server(
+        &self,
+        url: &Url,
+        settings: &HttpSettings,
+        build: impl FnOnce(&Path) -> Result<reqwest::Client, HttpError>,
+    ) -> Option<Result<reqwest::Client, HttpError>> {
+        if url.scheme() != "https" || settings.certificate_folders.is_empty() {
+            return None;
+        }
+        let port = url.port_or_known_default().unwrap_or_default();
+        let server = format!("{}:{port}", url.host_str().unwrap_or_default());
+        let mut by_server = self
+            .by_server
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let pool = by_server.entry(server).or_insert_with(|| {
+            let folder = server_certificates::folder_of(url, &settings.certificate_folders)?;
+            Some(build(&folder))
+        });
+        pool.clone()
     }
 }
 

@@ -9,10 +9,11 @@ mod error;
 mod request;
 mod retry;
 mod runtime;
+mod server_certificates;
 mod stream;
 mod tls;
 
-pub use client::{HttpClient, HttpSettings};
+pub use client::{Clock, HttpClient, HttpSettings};
 pub use credentials::{Secret, take_credentials};
 pub use error::{HttpError, redacted};
 pub use request::{Method, Request, Response};

@@ -9,18 +9,39 @@ use rustls::pki_types::pem::PemObject;
 use url::{Host, Url};
 
 use super::error::HttpError;
+use super::server_certificates::ServerCertificates;
 
-fn setup_error(reason: impl Into<String>) -> HttpError {
+pub(super) fn setup_error(reason: impl Into<String>) -> HttpError {
     HttpError::Setup {
         reason: reason.into(),
     }
 }
 
-/// The configuration of connections: trusted are the certificate authorities of `bundle` (a PEM file), and with `native`
-/// those of the machine.
+/// The certificates in a PEM file; at least one.
+pub(super) fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, HttpError> {
+    let certificates: Vec<_> = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect)
+        .map_err(|error| {
+            setup_error(format!(
+                "the certificates in {} cannot be read: {error}",
+                path.display()
+            ))
+        })?;
+    if certificates.is_empty() {
+        return Err(setup_error(format!(
+            "{} holds no certificate in PEM form",
+            path.display()
+        )));
+    }
+    Ok(certificates)
+}
+
+/// The configuration of connections: trusted are the certificate authorities of `bundle` (a PEM file), with `native`
+/// those of the machine, and those of `server`, whose certificate for us is shown to who asks for one.
 pub(super) fn configuration(
     bundle: Option<&Path>,
     native: bool,
+    server: Option<ServerCertificates>,
 ) -> Result<rustls::ClientConfig, HttpError> {
     let mut roots = rustls::RootCertStore::empty();
     if native {
@@ -29,28 +50,21 @@ pub(super) fn configuration(
         roots.add_parsable_certificates(native.certs);
     }
     if let Some(bundle) = bundle {
-        let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(bundle)
-            .and_then(Iterator::collect)
-            .map_err(|error| {
-                setup_error(format!(
-                    "the certificates in {} cannot be read: {error}",
-                    bundle.display()
-                ))
-            })?;
-        if certificates.is_empty() {
-            return Err(setup_error(format!(
-                "{} holds no certificate in PEM form",
-                bundle.display()
-            )));
-        }
-        roots.add_parsable_certificates(certificates);
+        roots.add_parsable_certificates(read_certificates(bundle)?);
     }
+    let server = server.unwrap_or_default();
+    roots.add_parsable_certificates(server.authorities);
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| setup_error(error.to_string()))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let mut config = match server.identity {
+        None => builder.with_no_client_auth(),
+        Some(identity) => builder
+            .with_client_auth_cert(identity.chain, identity.key)
+            .map_err(|error| setup_error(error.to_string()))?,
+    };
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }
