@@ -35,6 +35,24 @@ pub enum TransportError {
         /// What it says, with its status.
         reason: String,
     },
+    /// The user's configuration forbids it.
+    #[error("{what} is blocked by {path} (`{prefix}`)")]
+    Blocked {
+        /// The image.
+        what: String,
+        /// The prefix of names that is blocked.
+        prefix: String,
+        /// The file that says so.
+        path: String,
+    },
+    /// A registry failed, and before it its mirrors.
+    #[error("{own}; of its mirrors, {mirrors}")]
+    Mirrored {
+        /// Why the registry itself failed.
+        own: Box<Self>,
+        /// Why each of its mirrors failed.
+        mirrors: String,
+    },
     /// The network failed.
     #[error(transparent)]
     Http(#[from] HttpError),
@@ -67,11 +85,33 @@ impl TransportError {
         }
     }
 
+    /// The failure of the registry that is meant, whatever mirrors it has.
+    #[must_use]
+    pub fn own(&self) -> &Self {
+        match self {
+            Self::Mirrored { own, .. } => own.own(),
+            error => error,
+        }
+    }
+
+    /// Whether another registry may have what this one did not give. A document that is not what it should be is no reason
+    /// to look for one that is.
+    pub(super) fn may_be_elsewhere(&self) -> bool {
+        match self.own() {
+            Self::Http(error) => {
+                !matches!(error, HttpError::Offline { .. } | HttpError::Setup { .. })
+            }
+            Self::NotFound(_) | Self::Refused { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Whether a registry failed us, rather than what the user named.
     #[must_use]
     pub fn is_remote(&self) -> bool {
         match self {
             Self::Http(_) | Self::Refused { .. } => true,
+            Self::Mirrored { own, .. } => own.is_remote(),
             Self::Io { source, .. } => {
                 let inner = source.get_ref();
                 inner.is_some_and(|inner| {
@@ -83,6 +123,7 @@ impl TransportError {
             Self::NotFound(_)
             | Self::Invalid { .. }
             | Self::Mismatch { .. }
+            | Self::Blocked { .. }
             | Self::Engine { .. } => false,
         }
     }

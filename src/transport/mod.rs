@@ -12,6 +12,7 @@ pub mod manifest;
 pub mod open;
 pub mod platform;
 pub mod reference;
+pub mod registries_conf;
 pub mod registry;
 
 pub use error::TransportError;

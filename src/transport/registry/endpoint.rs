@@ -33,11 +33,11 @@ pub(super) fn is_listed(host: &str, insecure: &[String]) -> bool {
         .any(|listed| listed == host || listed == name)
 }
 
-/// The address of the registry `host`: its scheme, name and port, and a slash.
+/// The address of the registry `host`: its scheme, name and port, and a slash. `insecure` allows to do without TLS.
 pub(super) async fn find(
     http: &HttpClient,
     host: &str,
-    insecure: &[String],
+    insecure: bool,
 ) -> Result<Url, TransportError> {
     let name = if host == "docker.io" {
         DOCKER_HUB
@@ -69,18 +69,25 @@ pub(super) async fn find(
             },
         };
     }
-    if is_listed(host, insecure) {
+    if insecure {
         return Ok(match probe(http, &secure).await {
             Ok(_) => secure,
+            // That our own certificates cannot be read is no reason to do without.
+            Err(error @ HttpError::Setup { .. }) => return Err(error.into()),
             Err(_) => plain,
         });
     }
     Ok(secure)
 }
 
-/// Whether a server speaks TLS and is not trusted. One that does not speak it fails as TLS as well.
+/// Whether a server speaks TLS and is not trusted, or cannot be as certificates cannot be read. One that does not speak it
+/// fails as TLS as well.
 fn is_distrust(error: &HttpError) -> bool {
-    matches!(error, HttpError::Tls { reason, .. } if !reason.contains("corrupt message"))
+    match error {
+        HttpError::Tls { reason, .. } => !reason.contains("corrupt message"),
+        HttpError::Setup { .. } => true,
+        _ => false,
+    }
 }
 
 async fn probe(http: &HttpClient, address: &Url) -> Result<Response, HttpError> {

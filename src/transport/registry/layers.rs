@@ -1,8 +1,8 @@
 //! Layers of an image in a registry.
 //!
 //! Layers that a registry may not distribute (`foreign` at Docker, `nondistributable` at OCI) name addresses elsewhere.
-//! These are not followed: whoever wrote the manifest could make us ask anybody. Many registries hold such layers
-//! nevertheless, so the registry is asked as for any other.
+//! These are not followed, as whoever wrote the manifest could make us ask anybody, and such a layer is refused without
+//! asking the registry either: an image of which a part lies elsewhere is not one that can be read where it is.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -10,15 +10,16 @@ use std::sync::Arc;
 use super::TransportError;
 use super::session::{Ask, Repository, Session};
 use super::wait;
-use crate::digest::Mismatch;
+use crate::digest::{Digest, Mismatch};
 use crate::http::{OpenAt, Resume, Runtime, Streamed, read_resuming};
 use crate::transport::{Layer, LayerSource};
 
-/// The blobs of one repository.
+/// The blobs of one image.
 #[derive(Debug)]
 pub(super) struct RegistryLayers {
     pub(super) session: Arc<Session>,
-    pub(super) repository: Arc<Repository>,
+    /// Where they may be: the repository that the manifest came from, and those that would have been asked next.
+    pub(super) repositories: Vec<Arc<Repository>>,
     pub(super) runtime: Arc<Runtime>,
 }
 
@@ -42,33 +43,52 @@ impl OpenAt for Blob {
     }
 }
 
+impl RegistryLayers {
+    /// The blob with this digest, and its answer, from the first repository that has it.
+    fn first(&self, digest: &Digest) -> Result<(Blob, Streamed), TransportError> {
+        let mut failure = None;
+        for repository in &self.repositories {
+            let blob = Blob {
+                session: Arc::clone(&self.session),
+                repository: Arc::clone(repository),
+                path: format!("blobs/{digest}"),
+                what: format!("blob {digest} of {}", repository.path),
+            };
+            let (blob, first) = wait(&self.runtime, async move {
+                let first = blob.open_at(0).await;
+                (blob, first)
+            })?;
+            match first {
+                Ok(first) => return Ok((blob, first)),
+                Err(error) if error.may_be_elsewhere() => {
+                    // What the place says that the manifest came from tells most.
+                    failure.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(failure.unwrap_or_else(|| {
+            TransportError::NotFound(format!("there is no place to ask for blob {digest}"))
+        }))
+    }
+}
+
 impl LayerSource for RegistryLayers {
     fn open(&self, layer: &Layer) -> Result<Box<dyn Read + Send>, TransportError> {
         let Some(digest) = &layer.digest else {
             return Err(TransportError::Invalid {
-                what: format!("layer {} of {}", layer.index, self.repository.path),
+                what: format!("layer {}", layer.index),
                 reason: "it has no digest".to_owned(),
             });
         };
-        let blob = Blob {
-            session: Arc::clone(&self.session),
-            repository: Arc::clone(&self.repository),
-            path: format!("blobs/{digest}"),
-            what: format!("blob {digest} of {}", self.repository.path),
-        };
-        let (blob, first) = wait(&self.runtime, async move {
-            let first = blob.open_at(0).await;
-            (blob, first)
-        })?;
-        let first = first.map_err(|error| match error {
-            TransportError::NotFound(reason) if is_foreign(&layer.media_type) => {
-                TransportError::NotFound(format!(
-                    "{reason}: it is a foreign layer, which must be had from elsewhere; push the image again with its \
-                     foreign layers"
-                ))
-            }
-            error => error,
-        })?;
+        if is_foreign(&layer.media_type) {
+            return Err(TransportError::NotFound(format!(
+                "layer {digest} is a foreign one ({}), which must be had from elsewhere: push the image again with its \
+                 foreign layers",
+                layer.media_type
+            )));
+        }
+        let (blob, first) = self.first(digest)?;
         if let (Some(expected), Some(found)) = (layer.size, first.length())
             && expected != found
             && first.head.status == 200
@@ -87,6 +107,8 @@ impl LayerSource for RegistryLayers {
     }
 }
 
+/// Whether a layer may not be distributed by registries; told as where layers are read.
 fn is_foreign(media_type: &str) -> bool {
-    media_type.contains(".foreign.") || media_type.contains("nondistributable")
+    let media_type = media_type.to_ascii_lowercase();
+    media_type.contains(".foreign") || media_type.contains(".nondistributable")
 }

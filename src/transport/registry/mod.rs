@@ -26,6 +26,7 @@ use super::credentials::CredentialSettings;
 use super::document_cache::DocumentCache;
 use super::manifest::{self, ACCEPTED, Documents, LARGEST_DOCUMENT, RootDocument};
 use super::platform::OciPlatform;
+use super::registries_conf::{BrokenFile, RegistriesConf, RegistriesFiles, Source};
 use super::{Image, TransportError};
 use crate::digest::{self, Digest};
 use crate::http::{HttpSettings, Response, Runtime};
@@ -40,6 +41,8 @@ pub struct RegistrySettings {
     /// Registries (`host:port`, or `host` for all its ports) that may be asked without TLS. Those of this machine
     /// always may.
     pub insecure: Vec<String>,
+    /// Where it is written at which place a registry is asked for its images.
+    pub registries: RegistriesFiles,
     /// The platform that is chosen from an index; `None` for that of this machine.
     pub platform: Option<OciPlatform>,
     /// Where documents are kept between runs.
@@ -52,6 +55,8 @@ pub struct RegistryClient {
     session: Arc<Session>,
     platform: Option<OciPlatform>,
     documents: DocumentCache,
+    files: RegistriesFiles,
+    conf: OnceLock<Result<RegistriesConf, BrokenFile>>,
     runtime: OnceLock<Result<Arc<Runtime>, String>>,
 }
 
@@ -61,8 +66,11 @@ impl RegistryClient {
     pub fn new(settings: RegistrySettings) -> Self {
         let platform = settings.platform.clone();
         let documents = settings.documents.clone();
+        let files = settings.registries.clone();
         Self {
             documents,
+            files,
+            conf: OnceLock::new(),
             session: Arc::new(Session::new(settings)),
             platform,
             runtime: OnceLock::new(),
@@ -75,25 +83,36 @@ impl RegistryClient {
         self.session.http.requests_made()
     }
 
-    /// The image that `reference` names, by its digest where it has one, else by its tag. Manifest and configuration are
-    /// read and verified, layers are not.
+    /// The image that `reference` names, by its digest where it has one, else by its tag, from the first place that has it.
+    /// Manifest and configuration are read and verified, layers are not.
     ///
     /// # Errors
     /// When the registry cannot be asked or refuses; when it has no such image, or none for the platform; when a document
-    /// is invalid or another than promised.
+    /// is invalid or another than promised; when `registries.conf` blocks it or cannot be understood.
     pub fn open(&self, reference: &Reference) -> Result<Image, TransportError> {
+        let sources = self.sources(reference)?;
+        first(&sources, |place| self.open_at(&sources[place..]))
+    }
+
+    /// The image at the first of `sources`. Layers that are not there may be at the others.
+    fn open_at(&self, sources: &[Source]) -> Result<Image, TransportError> {
         let runtime = self.runtime()?;
-        let repository = Arc::new(self.session.repository(reference));
+        let repositories: Vec<_> = sources
+            .iter()
+            .map(|source| Arc::new(self.session.repository(source)))
+            .collect();
+        let (source, repository) = (&sources[0], &repositories[0]);
+        let reference = &source.reference;
         let documents = RegistryDocuments {
             session: Arc::clone(&self.session),
-            repository: Arc::clone(&repository),
+            repository: Arc::clone(repository),
             runtime: Arc::clone(&runtime),
             name: format!("docker://{reference}"),
             cache: self.documents.clone(),
         };
         let root = match Self::root(&documents, reference) {
             Err(TransportError::NotFound(reason)) => {
-                let reason = self.with_similar_tags(reason, reference);
+                let reason = self.with_similar_tags(reason, source);
                 return Err(TransportError::NotFound(reason));
             }
             root => root?,
@@ -108,7 +127,7 @@ impl RegistryClient {
             layers: image.layers,
             source: Box::new(RegistryLayers {
                 session: Arc::clone(&self.session),
-                repository,
+                repositories,
                 runtime,
             }),
         })
@@ -142,6 +161,16 @@ impl RegistryClient {
         })
     }
 
+    /// Where `reference` is asked for.
+    fn sources(&self, reference: &Reference) -> Result<Vec<Source>, TransportError> {
+        let conf = self
+            .conf
+            .get_or_init(|| RegistriesConf::read(&self.files))
+            .as_ref();
+        let conf = conf.map_err(|broken| TransportError::from(broken.clone()))?;
+        conf.sources(reference)
+    }
+
     /// The digest that `reference` has now: that of the manifest or index itself, whatever the platform. One HEAD
     /// request, or a GET where the registry does not answer it with a digest.
     ///
@@ -168,45 +197,50 @@ impl RegistryClient {
         reference: &Reference,
         patience: Option<Duration>,
     ) -> Result<Digest, TransportError> {
-        let session = Arc::clone(&self.session);
-        let reference = reference.clone();
-        self.wait(async move {
-            let repository = session.repository(&reference);
-            let probe = probe(&session, &repository, &reference, patience.is_some());
-            let Some(patience) = patience else {
-                return probe.await;
-            };
-            tokio::time::timeout(patience, probe)
-                .await
-                .unwrap_or_else(|_| Err(repository.too_slow()))
-        })?
+        let sources = self.sources(reference)?;
+        // Shared, or a mirror that is silent would leave nothing for the registry.
+        let places = u32::try_from(sources.len()).unwrap_or(u32::MAX);
+        let patience = patience.map(|patience| patience / places);
+        first(&sources, |place| {
+            let session = Arc::clone(&self.session);
+            let source = sources[place].clone();
+            self.wait(async move {
+                let repository = session.repository(&source);
+                let probe = probe(&session, &repository, &source.reference, patience.is_some());
+                let Some(patience) = patience else {
+                    return probe.await;
+                };
+                tokio::time::timeout(patience, probe)
+                    .await
+                    .unwrap_or_else(|_| Err(repository.too_slow()))
+            })?
+        })
     }
 
-    /// The tags of the repository of `reference`, in the order of the registry.
+    /// The tags of the repository of `reference`, in the order of the registry, from the first place that lists them.
     ///
     /// # Errors
     /// When the registry cannot be asked, refuses, or has no such repository; when its list is invalid or endless.
     pub fn tags(&self, reference: &Reference) -> Result<Vec<String>, TransportError> {
-        self.read_tags(reference, tags::MOST_PAGES)
+        let sources = self.sources(reference)?;
+        first(&sources, |place| {
+            self.read_tags(&sources[place], tags::MOST_PAGES)
+        })
     }
 
-    fn read_tags(
-        &self,
-        reference: &Reference,
-        pages: usize,
-    ) -> Result<Vec<String>, TransportError> {
+    fn read_tags(&self, source: &Source, pages: usize) -> Result<Vec<String>, TransportError> {
         let session = Arc::clone(&self.session);
-        let repository = self.session.repository(reference);
+        let repository = self.session.repository(source);
         self.wait(async move { tags::read(&session, &repository, pages).await })?
     }
 
     /// Adds to the reason for which there is no image what was probably meant.
-    fn with_similar_tags(&self, reason: String, reference: &Reference) -> String {
-        let (Some(tag), None) = (reference.tag(), reference.digest()) else {
+    fn with_similar_tags(&self, reason: String, source: &Source) -> String {
+        let (Some(tag), None) = (source.reference.tag(), source.reference.digest()) else {
             return reason;
         };
         // A hint is worth one request. Without the list there is none.
-        match self.read_tags(reference, 1) {
+        match self.read_tags(source, 1) {
             Ok(tags) => {
                 let similar = tags::similar(tag, &tags);
                 if similar.is_empty() {
@@ -239,6 +273,37 @@ impl RegistryClient {
         let runtime = self.runtime()?;
         wait(&runtime, task)
     }
+}
+
+/// What the first of `sources` gives that `ask`, which is told its place, has an answer of. The failures of all others are
+/// told with that of the last, which is the registry itself.
+fn first<T>(
+    sources: &[Source],
+    mut ask: impl FnMut(usize) -> Result<T, TransportError>,
+) -> Result<T, TransportError> {
+    let mut failed: Vec<String> = Vec::new();
+    for (place, source) in sources.iter().enumerate() {
+        let is_last = place + 1 == sources.len();
+        let error = match ask(place) {
+            Err(error) if error.may_be_elsewhere() => error,
+            answer => return answer,
+        };
+        if is_last {
+            return Err(if failed.is_empty() {
+                error
+            } else {
+                TransportError::Mirrored {
+                    own: Box::new(error),
+                    mirrors: failed.join("; "),
+                }
+            });
+        }
+        let host = source.reference.registry();
+        failed.push(format!("{host}: {}", error.with_cause()));
+    }
+    Err(TransportError::NotFound(
+        "there is no place to ask for the image".to_owned(),
+    ))
 }
 
 /// Runs `task` in the background and waits for it.

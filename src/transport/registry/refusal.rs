@@ -93,13 +93,18 @@ fn limits(response: &Response) -> String {
     for (header, name) in [
         ("ratelimit-limit", "the limit is"),
         ("ratelimit-remaining", "what remains is"),
-        ("retry-after", "it asks to wait, in seconds,"),
+        ("retry-after", "it asks to wait"),
     ] {
         if let Some(value) = response.header(header) {
             told.push_str("; ");
             told.push_str(name);
             told.push(' ');
-            told.push_str(&cleaned(value));
+            let value = match (header, value.parse::<u64>()) {
+                ("retry-after", Ok(seconds)) => format!("{seconds} seconds"),
+                ("retry-after", Err(_)) => format!("until {}", cleaned(value)),
+                _ => cleaned(value).into_owned(),
+            };
+            told.push_str(&value);
         }
     }
     told

@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use oci_distribution::Reference;
 use tokio::sync::OnceCell;
 use url::Url;
 
 use super::endpoint;
 use super::login::Login;
 use super::refusal::{self, LARGEST_REFUSAL};
-use super::{CredentialSettings, RegistrySettings, TransportError};
+use super::{CredentialSettings, RegistrySettings, Source, TransportError};
 use crate::http::{
     HttpClient, HttpError, HttpSettings, Method, Request, Response, Secret, Streamed,
 };
@@ -26,7 +25,8 @@ pub(super) struct Session {
     pub(super) settings: HttpSettings,
     pub(super) credentials: CredentialSettings,
     pub(super) insecure: Vec<String>,
-    registries: Mutex<BTreeMap<String, Arc<Registry>>>,
+    /// By name, and by whether they may be asked without TLS.
+    registries: Mutex<BTreeMap<(String, bool), Arc<Registry>>>,
 }
 
 /// One registry.
@@ -34,6 +34,8 @@ pub(super) struct Session {
 pub(super) struct Registry {
     /// Its name in references, such as `docker.io` or `localhost:5000`.
     pub(super) host: String,
+    /// Whether it may be asked without TLS.
+    insecure: bool,
     /// Its address, once it is known.
     address: OnceCell<Url>,
     pub(super) login: tokio::sync::Mutex<Login>,
@@ -109,20 +111,25 @@ impl Session {
         }
     }
 
-    /// The repository of `reference`.
-    pub(super) fn repository(&self, reference: &Reference) -> Repository {
+    /// The repository at `source`.
+    pub(super) fn repository(&self, source: &Source) -> Repository {
+        let reference = &source.reference;
         let host = endpoint::canonical(reference.registry());
+        let insecure = source.insecure || endpoint::is_listed(host, &self.insecure);
         let mut registries = self
             .registries
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let registry = registries.entry(host.to_owned()).or_insert_with(|| {
-            Arc::new(Registry {
-                host: host.to_owned(),
-                address: OnceCell::new(),
-                login: tokio::sync::Mutex::default(),
-            })
-        });
+        let registry = registries
+            .entry((host.to_owned(), insecure))
+            .or_insert_with(|| {
+                Arc::new(Registry {
+                    host: host.to_owned(),
+                    insecure,
+                    address: OnceCell::new(),
+                    login: tokio::sync::Mutex::default(),
+                })
+            });
         Repository {
             registry: Arc::clone(registry),
             path: reference.repository().to_owned(),
@@ -131,7 +138,7 @@ impl Session {
 
     /// The address of a registry, found out once.
     pub(super) async fn address(&self, registry: &Registry) -> Result<Url, TransportError> {
-        let find = || endpoint::find(&self.http, &registry.host, &self.insecure);
+        let find = || endpoint::find(&self.http, &registry.host, registry.insecure);
         registry.address.get_or_try_init(find).await.cloned()
     }
 
