@@ -20,7 +20,7 @@ const INPUT_SLACK: usize = 4 * bits::WORD;
 /// More than the bytes of the largest header of a block.
 const HEADER: usize = 640;
 /// Bytes of the output buffer.
-const CAPACITY: usize = WINDOW + ROOM + OUTPUT_SLACK;
+pub(super) const CAPACITY: usize = WINDOW + ROOM + OUTPUT_SLACK;
 /// Where the output is full: beyond there is only slack.
 const FULL: usize = CAPACITY - OUTPUT_SLACK;
 
@@ -36,9 +36,7 @@ pub(super) struct Output {
 impl Output {
     pub(super) fn new() -> Self {
         Self {
-            bytes: vec![0; CAPACITY]
-                .try_into()
-                .expect("a vector of this length"),
+            bytes: buffer(Vec::new()),
             made: 0,
             begin: 0,
         }
@@ -46,6 +44,10 @@ impl Output {
 
     pub(super) fn made(&self) -> usize {
         self.made
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.made > FULL
     }
 
     pub(super) fn since(&self, start: usize) -> &[u8] {
@@ -59,13 +61,37 @@ impl Output {
 
     /// Forgets all but the window if there is no room.
     pub(super) fn make_room(&mut self) {
-        if self.made > FULL {
-            let forgotten = self.made - WINDOW;
-            self.bytes.copy_within(forgotten..self.made, 0);
-            self.begin = self.begin.saturating_sub(forgotten);
-            self.made = WINDOW;
+        if self.is_full() {
+            let window = self.made - WINDOW..self.made;
+            self.bytes.copy_within(window, 0);
+            self.keep(WINDOW);
         }
     }
+
+    /// Hands over the buffer and goes on in `spare`, into which only the window is copied. A spare of another length than
+    /// [`CAPACITY`] is replaced.
+    pub(super) fn exchange(&mut self, spare: Vec<u8>) -> Vec<u8> {
+        let mut next = buffer(spare);
+        let window = self.made.min(WINDOW);
+        next[..window].copy_from_slice(&self.bytes[self.made - window..self.made]);
+        self.keep(window);
+        (std::mem::replace(&mut self.bytes, next) as Box<[u8]>).into_vec()
+    }
+
+    /// The last bytes that were made now lie first.
+    fn keep(&mut self, window: usize) {
+        self.begin = self.begin.saturating_sub(self.made - window);
+        self.made = window;
+    }
+}
+
+/// `spare` as a buffer of the output, or a new one.
+fn buffer(spare: Vec<u8>) -> Box<[u8; CAPACITY]> {
+    spare.try_into().unwrap_or_else(|_| {
+        vec![0; CAPACITY]
+            .try_into()
+            .expect("a vector of this length")
+    })
 }
 
 /// What comes next in a stream.
@@ -113,7 +139,7 @@ impl Inflater {
         source: &mut Source<R>,
         output: &mut Output,
     ) -> io::Result<bool> {
-        while output.made <= FULL {
+        while !output.is_full() {
             let mut block_ended = false;
             match self.state {
                 State::Header => self.read_header(source)?,
@@ -228,12 +254,14 @@ impl Inflater {
         output: &mut Output,
     ) -> io::Result<bool> {
         if source.look_ahead(INPUT_SLACK)? {
-            return self.decode_until(source, source.end - INPUT_SLACK, output);
+            let limit = source.end - INPUT_SLACK;
+            return self.decode_until(limit, &source.bytes, &mut source.bits, output);
         }
         // The source has ended, so these are the last few bytes, and zeros behind them. What the zeros would be
         // decoded to is not told from what the bytes are; so all of it is dropped if it was too much.
         let before = output.made;
-        let block_ended = self.decode_until(source, source.end + bits::WORD, output);
+        let limit = source.end + bits::WORD;
+        let block_ended = self.decode_until(limit, &source.bytes, &mut source.bits, output);
         if source.is_overdrawn() {
             output.made = before;
             return Err(truncated());
@@ -242,16 +270,18 @@ impl Inflater {
     }
 
     /// The loop: turns begin as long as no more than `limit` bytes were loaded and the output is not full.
-    fn decode_until<R>(
+    ///
+    /// It knows nothing of where the bytes come from, so there is but one of it, into which all that it calls is inlined.
+    fn decode_until(
         &self,
-        source: &mut Source<R>,
         limit: usize,
+        bytes: &[u8; bits::SIZE],
+        from: &mut Bits,
         output: &mut Output,
     ) -> io::Result<bool> {
         let (literals, distances) = (&*self.literals, &*self.distances);
-        let bytes = &*source.bytes;
         // In variables of its own the state stays in registers.
-        let mut bits = source.bits;
+        let mut bits = *from;
         let mut out = Front {
             bytes: &mut output.bytes,
             made: output.made,
@@ -320,7 +350,7 @@ impl Inflater {
             }
             out.copy_match(distance, length);
         };
-        source.bits = bits;
+        *from = bits;
         output.made = out.made;
         block_ended
     }

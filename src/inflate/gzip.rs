@@ -1,11 +1,12 @@
 //! Members of a gzip file: RFC 1952, section 2.3.
 
 use std::io::{self, BufRead, Read};
+use std::ops::Range;
 
 use crc32fast::Hasher;
 
 use super::bits::Source;
-use super::block::{Inflater, Output};
+use super::block::{CAPACITY, Inflater, Output};
 use super::{corrupt, truncated};
 
 /// What comes next in a file.
@@ -20,6 +21,9 @@ enum State {
     Failed,
 }
 
+/// Bytes of the buffers that [`GzipReader::exchange`] takes without allocating.
+pub const BUFFER: usize = CAPACITY;
+
 /// A reader of what a gzip file (RFC 1952) with its deflate streams (RFC 1951) holds.
 ///
 /// Members that follow one another are read as one text, as the format has it. Zeros behind the last member are skipped
@@ -30,6 +34,7 @@ enum State {
 /// its very end.
 ///
 /// [`BufRead::fill_buf`] lends up to 256 KiB where they were decoded, so who can work with that saves a copy.
+/// [`GzipReader::exchange`] hands them over, for another thread to work with.
 ///
 /// # Errors
 /// `InvalidData` if the data breaks a rule, `UnexpectedEof` if it ends early, and the errors of the source but
@@ -66,6 +71,42 @@ impl<R: Read> GzipReader<R> {
     /// The source, from which more may have been read than was decoded.
     pub fn into_inner(self) -> R {
         self.source.into_reader()
+    }
+
+    /// Hands over the buffer that was decoded into, and where in it lie the bytes that were not consumed: about 256 KiB,
+    /// or less at the end of the file, or none behind that. They count as consumed.
+    ///
+    /// In exchange `spare` is decoded into from now on: best a buffer that was handed over before. Its contents do not
+    /// matter, and if its length is not [`BUFFER`] a new one is allocated in its place.
+    ///
+    /// # Errors
+    /// As those of reading.
+    pub fn exchange(&mut self, spare: Vec<u8>) -> io::Result<(Vec<u8>, Range<usize>)> {
+        // Members may be tiny, and each exchange copies a window: so it waits for a full buffer.
+        while !self.output.is_full() && self.advance()? {}
+        let new = self.consumed..self.output.made();
+        let buffer = self.output.exchange(spare);
+        self.consumed = self.output.made();
+        Ok((buffer, new))
+    }
+
+    /// Takes a step and tells whether there may be more: neither the end is reached nor an error.
+    ///
+    /// An error is told at once only if there is nothing to consume before it.
+    fn advance(&mut self) -> io::Result<bool> {
+        let error = match self.step() {
+            Ok(state) => {
+                self.state = state;
+                return Ok(!matches!(self.state, State::Ended));
+            }
+            Err(error) => error,
+        };
+        self.state = State::Failed;
+        if self.consumed == self.output.made() {
+            return Err(error);
+        }
+        self.failure = Some(error);
+        Ok(false)
     }
 
     /// One step in a file; the next state.
@@ -183,20 +224,11 @@ impl<R: Read> GzipReader<R> {
 
 impl<R: Read> BufRead for GzipReader<R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        while self.consumed == self.output.made() && !matches!(self.state, State::Ended) {
+        while self.consumed == self.output.made() {
             self.output.make_room();
             self.consumed = self.output.made();
-            match self.step() {
-                Ok(state) => self.state = state,
-                // What was made before the error comes first.
-                Err(error) if self.consumed < self.output.made() => {
-                    self.failure = Some(error);
-                    self.state = State::Failed;
-                }
-                Err(error) => {
-                    self.state = State::Failed;
-                    return Err(error);
-                }
+            if !self.advance()? {
+                break;
             }
         }
         Ok(self.output.since(self.consumed))
