@@ -6,11 +6,12 @@ use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use super::budget::ImageBudget;
 use super::inventory::InventoryBuilder;
 use super::inventory::builder::Keeping;
 use super::layers::{
-    Budget, Inventories, LayerError, ReadImage, ReadSettings, check_layers, contents, name,
-    overlay, seal, walk_error,
+    Inventories, LayerError, ReadImage, ReadSettings, check_layers, contents, name, overlay, seal,
+    walk_error,
 };
 use super::limits::Bounded;
 use super::pipeline::{BlobFailure, BlobPromise, read_layer};
@@ -31,7 +32,7 @@ struct Passed<'a> {
     total: usize,
     wanted: BTreeSet<String>,
     members: usize,
-    budget: Budget,
+    budget: &'a ImageBudget,
     inventories: Inventories,
     /// Why a member is no layer that can be read, by the digest of the member: an error only if it should be one.
     failed: BTreeMap<String, LayerError>,
@@ -44,12 +45,13 @@ pub(super) fn read_stream(
     stream: Box<dyn ImageStream>,
     settings: &ReadSettings<'_>,
 ) -> Result<ReadImage, LayerError> {
+    let budget = ImageBudget::new(settings.limits);
     let mut passed = Passed {
         settings,
         total: stream.announced().map_or(0, |image| image.layers.len()),
         wanted: settings.wanted.all(),
         members: 0,
-        budget: Budget::default(),
+        budget: &budget,
         inventories: Inventories::new(),
         failed: BTreeMap::new(),
         error: None,
@@ -98,11 +100,12 @@ impl Passed<'_> {
         if let Some((progress, digest)) = &progress {
             progress.started(index, self.total.max(self.members), digest, None);
         }
+        let budget = self.budget.layer();
         let keeping = Keeping {
             retention: settings.retention,
             wanted: &self.wanted,
         };
-        let builder = InventoryBuilder::new(keeping, settings.limits, contents(settings));
+        let builder = InventoryBuilder::new(keeping, &budget, contents(settings));
         let promise = BlobPromise {
             hasher: Hasher::sha256(),
             size: None,
@@ -114,8 +117,7 @@ impl Passed<'_> {
             },
             stop: &AtomicBool::new(false),
         };
-        let most = settings.limits.uncompressed;
-        let outcome = read_layer(reader, promise, Hasher::sha256(), most, builder);
+        let outcome = read_layer(reader, promise, Hasher::sha256(), &budget, builder);
         let (digest, size) = outcome.blob.map_err(|failure| match failure {
             BlobFailure::Io(error) => {
                 error
@@ -138,7 +140,7 @@ impl Passed<'_> {
             .and_then(|(unsealed, archive)| {
                 let diff_id = archive.finish();
                 let inventory = seal(unsealed, &diff_id, Some((&digest, size)), &digest, settings)?;
-                self.budget.take(&inventory, &settings.limits)?;
+                budget.settle(&inventory).map_err(LayerError::ImageLimit)?;
                 Ok((inventory, diff_id))
             });
         let diff_id = match sealed {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use super::budget::{ImageBudget, LayerBudget};
 use super::inventory::builder::Keeping;
 use super::inventory::{Contents, Inventory, InventoryBuilder};
 use super::inventory_cache::InventoryCache;
@@ -204,28 +205,6 @@ pub(super) fn overlay(image: &Image, inventories: &Inventories) -> Overlay {
     Overlay::new(layers.collect())
 }
 
-/// What the layers that have been read so far take together.
-#[derive(Debug, Default)]
-pub(super) struct Budget(Mutex<(u64, u64)>);
-
-impl Budget {
-    /// Counts one more inventory.
-    pub(super) fn take(&self, inventory: &Inventory, limits: &Limits) -> Result<(), LayerError> {
-        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        taken.0 += inventory.len();
-        taken.1 += inventory.retained();
-        for (taken, most, what) in [
-            (taken.0, limits.image_entries, Bounded::ImageEntries),
-            (taken.1, limits.image_retained, Bounded::ImageRetained),
-        ] {
-            if taken > most {
-                return Err(LayerError::ImageLimit(what.at(most)));
-            }
-        }
-        Ok(())
-    }
-}
-
 pub(super) fn check_layers(image: &Image, settings: &ReadSettings<'_>) -> Result<(), LayerError> {
     let most = settings.limits.layers;
     if image.layers.len() > most {
@@ -271,7 +250,7 @@ fn read_layers(image: &Image, settings: &ReadSettings<'_>) -> Result<Inventories
     jobs.sort_by_key(|job| (std::cmp::Reverse(job[0].size), job[0].index));
     let next = AtomicUsize::new(0);
     let stop = AtomicBool::new(false);
-    let budget = Budget::default();
+    let budget = ImageBudget::new(settings.limits);
     let done: Mutex<(Inventories, BTreeMap<usize, LayerError>)> = Mutex::default();
     let work = || {
         while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -279,12 +258,7 @@ fn read_layers(image: &Image, settings: &ReadSettings<'_>) -> Result<Inventories
                 return;
             }
             let layer = job[0];
-            let result = read_or_recall(image, job, settings, &stop).and_then(|inventory| {
-                if let Some(inventory) = &inventory {
-                    budget.take(inventory, &settings.limits)?;
-                }
-                Ok(inventory)
-            });
+            let result = read_or_recall(image, job, settings, &budget, &stop);
             let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
             match result {
                 Ok(Some(inventory)) => {
@@ -318,6 +292,7 @@ fn read_or_recall(
     image: &Image,
     job: &Repeated<'_>,
     settings: &ReadSettings<'_>,
+    budget: &ImageBudget,
     stop: &AtomicBool,
 ) -> Result<Option<Inventory>, LayerError> {
     let total = image.layers.len();
@@ -326,11 +301,13 @@ fn read_or_recall(
     progress.started(layer.index, total, name(layer), layer.size);
     let recalled = recall(layer, settings);
     let cached = recalled.is_some();
+    let budget = budget.layer();
     let inventory = match recalled {
         Some(inventory) => Some(inventory),
-        None => read_blob(image, layer, settings, stop)?,
+        None => read_blob(image, layer, settings, &budget, stop)?,
     };
-    if inventory.is_some() {
+    if let Some(inventory) = &inventory {
+        budget.settle(inventory).map_err(LayerError::ImageLimit)?;
         progress.finished(layer.index, cached);
         for layer in repeated {
             progress.started(layer.index, total, name(layer), layer.size);
@@ -381,6 +358,7 @@ fn read_blob(
     image: &Image,
     layer: &Layer,
     settings: &ReadSettings<'_>,
+    budget: &LayerBudget<'_>,
     stop: &AtomicBool,
 ) -> Result<Option<Inventory>, LayerError> {
     let named = name(layer);
@@ -406,7 +384,7 @@ fn read_blob(
         retention: settings.retention,
         wanted: &wanted,
     };
-    let builder = InventoryBuilder::new(keeping, settings.limits, contents(settings));
+    let builder = InventoryBuilder::new(keeping, budget, contents(settings));
     let promise = BlobPromise {
         hasher,
         size: layer.size,
@@ -414,13 +392,7 @@ fn read_blob(
         advanced: &|bytes| settings.progress.advanced(layer.index, bytes),
         stop,
     };
-    let outcome = read_layer(
-        &mut blob,
-        promise,
-        archive,
-        settings.limits.uncompressed,
-        builder,
-    );
+    let outcome = read_layer(&mut blob, promise, archive, budget, builder);
     verify(layer, outcome, settings, stop)
 }
 
@@ -547,11 +519,7 @@ pub(super) fn walk_error(error: WalkError, layer: &Digest) -> LayerError {
     let layer = layer.clone();
     match error {
         WalkError::Read(error) => match error.downcast::<LimitExceeded>() {
-            Ok(limit) => LayerError::Limit {
-                layer,
-                place: None,
-                limit,
-            },
+            Ok(limit) => limit_error(limit, layer, None),
             Err(source) => LayerError::Compression { layer, source },
         },
         WalkError::Invalid { place, reason } => LayerError::Archive {
@@ -559,12 +527,20 @@ pub(super) fn walk_error(error: WalkError, layer: &Digest) -> LayerError {
             place,
             reason,
         },
-        WalkError::Limit { place, limit } => LayerError::Limit {
-            layer,
-            place: Some(place),
-            limit,
-        },
+        WalkError::Limit { place, limit } => limit_error(limit, layer, Some(place)),
         WalkError::Keep(source) => LayerError::Keep { layer, source },
+    }
+}
+
+/// Which layer comes to a bound of the image is chance where several are read at once, so no layer is named then.
+fn limit_error(limit: LimitExceeded, layer: Digest, place: Option<Place>) -> LayerError {
+    if limit.what.is_of_image() {
+        return LayerError::ImageLimit(limit);
+    }
+    LayerError::Limit {
+        layer,
+        place,
+        limit,
     }
 }
 
@@ -587,7 +563,7 @@ fn announced_layers(
     settings: &ReadSettings<'_>,
 ) -> Result<Option<ReadImage>, LayerError> {
     check_layers(announced, settings)?;
-    let budget = Budget::default();
+    let budget = ImageBudget::new(settings.limits);
     let mut inventories = Inventories::new();
     for layer in &announced.layers {
         let key = layer.diff_id.to_string();
@@ -598,7 +574,10 @@ fn announced_layers(
         let Some(inventory) = recall_unpacked(&layer.diff_id, settings) else {
             return Ok(None);
         };
-        budget.take(&inventory, &settings.limits)?;
+        budget
+            .layer()
+            .settle(&inventory)
+            .map_err(LayerError::ImageLimit)?;
         inventories.insert(key, Arc::new(inventory));
     }
     for layer in &announced.layers {

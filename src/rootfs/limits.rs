@@ -34,7 +34,12 @@ pub const MAX_LAYER_RETAINED: u64 = 256 << 20;
 pub const MAX_IMAGE_RETAINED: u64 = 512 << 20;
 
 /// Bytes of one layer once it is uncompressed. Published images with models inside reach 30 GB in one layer.
-pub const MAX_UNCOMPRESSED: u64 = 64 << 30;
+pub const MAX_LAYER_UNCOMPRESSED: u64 = 64 << 30;
+
+/// The same for all layers of an image together: four layers at their most. It bounds time, as nothing of it stays in
+/// memory: a gibibyte of zeros, the cheapest to send, is unpacked and hashed in about a second of one processor's time,
+/// so an image ends in some minutes, where [`MAX_LAYERS`] layers that are each within their bound would take nine hours.
+pub const MAX_IMAGE_UNCOMPRESSED: u64 = 256 << 30;
 
 /// Bytes of one file that is kept because somebody asked for it by its path.
 pub const MAX_WANTED_FILE: u64 = 64 << 20;
@@ -49,6 +54,12 @@ pub const MAX_SYMLINKS: usize = 40;
 /// Path components that are walked because of symbolic links, for all entries of a layer together. A layer with a linked
 /// `lib64` needs one or two for an entry; without a bound, links to long paths through links cost hours.
 pub const MAX_LINK_STEPS: u64 = 64_000_000;
+
+/// Lookups of a name in a layer, and bytes of paths to remember, that hard links to other layers may cost in one image;
+/// a link beyond that leads nowhere. Engines write a file again rather than link to a lower layer, so images have a few
+/// such links; 100,000 of them, six folders deep over 20 layers, cost a third of it. Without a bound, a million links
+/// over [`MAX_LAYERS`] layers cost hours.
+pub const MAX_HARD_LINK_STEPS: u64 = 64_000_000;
 
 /// The base-2 logarithm of the largest window of a zstd frame: 128 MiB, the most that the `zstd` program itself unpacks
 /// without being asked, so the most that anybody packs with. Levels up to 19 need 8 MiB.
@@ -68,7 +79,9 @@ pub struct Limits {
     /// Bytes of names and kept contents of an image.
     pub image_retained: u64,
     /// Bytes of an uncompressed layer.
-    pub uncompressed: u64,
+    pub layer_uncompressed: u64,
+    /// Bytes of all layers of an image, uncompressed.
+    pub image_uncompressed: u64,
 }
 
 impl Default for Limits {
@@ -79,7 +92,8 @@ impl Default for Limits {
             image_entries: MAX_IMAGE_ENTRIES,
             layer_retained: MAX_LAYER_RETAINED,
             image_retained: MAX_IMAGE_RETAINED,
-            uncompressed: MAX_UNCOMPRESSED,
+            layer_uncompressed: MAX_LAYER_UNCOMPRESSED,
+            image_uncompressed: MAX_IMAGE_UNCOMPRESSED,
         }
     }
 }
@@ -94,7 +108,7 @@ pub struct LimitExceeded {
     pub most: u64,
 }
 
-/// What is bounded.
+/// What is bounded. In words without the layer or the image that has it: an error names that before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bounded {
     /// [`Limits::layers`].
@@ -113,8 +127,10 @@ pub enum Bounded {
     LayerRetained,
     /// [`Limits::image_retained`].
     ImageRetained,
-    /// [`Limits::uncompressed`].
-    Uncompressed,
+    /// [`Limits::layer_uncompressed`].
+    LayerUncompressed,
+    /// [`Limits::image_uncompressed`].
+    ImageUncompressed,
     /// [`MAX_SYMLINKS`].
     Symlinks,
     /// [`MAX_LINK_STEPS`].
@@ -127,20 +143,28 @@ impl Bounded {
     pub fn at(self, most: u64) -> LimitExceeded {
         LimitExceeded { what: self, most }
     }
+
+    /// Whether the image as a whole is bounded, and not the one layer that happened to come to the bound.
+    #[must_use]
+    pub fn is_of_image(self) -> bool {
+        matches!(
+            self,
+            Self::Layers | Self::ImageEntries | Self::ImageRetained | Self::ImageUncompressed
+        )
+    }
 }
 
 impl fmt::Display for Bounded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Layers => "layers of an image",
+            Self::Layers => "layers",
             Self::PathBytes => "bytes of a path",
             Self::Depth => "folders inside one another",
             Self::PaxBytes => "bytes of pax records",
-            Self::LayerEntries => "entries of a layer",
-            Self::ImageEntries => "entries of an image",
-            Self::LayerRetained => "bytes of names and kept files of a layer",
-            Self::ImageRetained => "bytes of names and kept files of an image",
-            Self::Uncompressed => "bytes of an uncompressed layer",
+            Self::LayerEntries | Self::ImageEntries => "entries",
+            Self::LayerRetained | Self::ImageRetained => "bytes of names and kept files",
+            Self::LayerUncompressed => "bytes once it is uncompressed",
+            Self::ImageUncompressed => "bytes once its layers are uncompressed",
             Self::Symlinks => "symbolic links that a path leads through",
             Self::LinkSteps => "folders that paths of a layer are led through by symbolic links",
         })

@@ -3,6 +3,7 @@
 //! An implementation of [`RootFs`] never follows a symbolic link: it says what lies at a path and no more. Links are
 //! followed in one place, [`resolve`], which keeps them inside the root.
 
+pub mod budget;
 pub mod cache_layout;
 pub mod directory;
 pub mod executable;

@@ -9,16 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::executable::{ExecutableFacts, ExecutableScanner};
 use super::inventory::{ContentsError, Inventory, Node, NodeId, NodeKind};
-use super::limits::MAX_SYMLINKS;
+use super::limits::{MAX_HARD_LINK_STEPS, MAX_SYMLINKS};
 use super::{Entry, EntryKind, FileFacts, ListedEntry, RootFs, RootFsError};
 use crate::digest::Digest;
 use crate::image_path::ImagePath;
-
-/// Lookups of a name in a layer, and bytes of paths to remember, that hard links to other layers may cost in one image;
-/// a link beyond that leads nowhere. Engines write a file again rather than link to a lower layer, so images have a few
-/// such links; 100,000 of them, six folders deep over 20 layers, cost a third of it. Without a bound, a million links
-/// over 500 layers cost hours.
-const MAX_LINK_STEPS: u64 = 64_000_000;
 
 /// Files whose contents were asked for and not there, by the `diff_id` of the layer that has them: what
 /// [`read_image`](super::layers::read_image) is to keep when it reads the image again.
@@ -107,7 +101,7 @@ impl Overlay {
         Self {
             layers,
             missed: Mutex::default(),
-            links: Mutex::new(Links::new(MAX_LINK_STEPS)),
+            links: Mutex::new(Links::new(MAX_HARD_LINK_STEPS)),
         }
     }
 
@@ -180,7 +174,7 @@ fn path_of_contents(node: &Node<'_>, path: String) -> Option<String> {
 #[derive(Debug)]
 struct Links {
     known: BTreeMap<Place, Link>,
-    /// What is left of [`MAX_LINK_STEPS`].
+    /// What is left of [`MAX_HARD_LINK_STEPS`].
     steps: u64,
 }
 
@@ -641,6 +635,7 @@ impl RootFs for Overlay {
 mod tests {
     use std::path::Path;
 
+    use super::super::budget::ImageBudget;
     use super::super::inventory::builder::Keeping;
     use super::super::inventory::{Contents, InventoryBuilder};
     use super::super::limits::Limits;
@@ -670,12 +665,12 @@ mod tests {
             wanted: &BTreeSet::new(),
         };
         let diff_id = sha256(&archive);
-        let (inventory, _) =
-            InventoryBuilder::new(keeping, Limits::default(), Contents::in_memory())
-                .read(archive.as_slice())
-                .expect("a layer")
-                .seal(&diff_id, Path::new(""))
-                .expect("an inventory");
+        let budget = ImageBudget::new(Limits::default());
+        let (inventory, _) = InventoryBuilder::new(keeping, &budget.layer(), Contents::in_memory())
+            .read(archive.as_slice())
+            .expect("a layer")
+            .seal(&diff_id, Path::new(""))
+            .expect("an inventory");
         (diff_id, Arc::new(inventory))
     }
 
@@ -691,10 +686,10 @@ mod tests {
         };
         assert_eq!(files(&root), 11);
         let left = |root: &Overlay| root.links.lock().expect("no panic").steps;
-        let spent = MAX_LINK_STEPS - left(&root);
+        let spent = MAX_HARD_LINK_STEPS - left(&root);
         // What is known costs nothing.
         assert_eq!(files(&root), 11);
-        assert_eq!(MAX_LINK_STEPS - left(&root), spent);
+        assert_eq!(MAX_HARD_LINK_STEPS - left(&root), spent);
         let bounded = Overlay {
             links: Mutex::new(Links::new(spent - spent / u64::from(links))),
             ..Overlay::new(vec![layer(0), layer(links)])

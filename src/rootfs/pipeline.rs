@@ -5,20 +5,22 @@
 //! for that reason does nothing else.
 
 use std::io::{self, BufRead, Read};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
+use super::budget::LayerBudget;
 use super::inventory::InventoryBuilder;
 use super::inventory::Unsealed;
 use super::layer_entries::WalkError;
-use super::layer_entries::decompress::decompress;
-use super::limits::Bounded;
+use super::layer_entries::decompress::{Unpacked, decompress};
 use crate::digest::{Digest, Hasher, Mismatch};
+use crate::inflate;
 
 /// Bytes of a chunk: large enough that handing it over costs nothing beside filling it, small enough for a processor's
-/// cache.
-const CHUNK: usize = 256 << 10;
+/// cache. A gzip reader takes chunks of just this length for its own buffers.
+const CHUNK: usize = inflate::BUFFER;
 
 /// Chunks that are on their way between two threads: as many as one thread works off while another has its turn on a
 /// processor, which is some milliseconds. With fewer, the thread that unpacks would wait for one that waits for its turn.
@@ -64,27 +66,27 @@ pub(super) struct Outcome {
 
 /// What one thread sends to the next.
 enum Message {
-    /// A chunk, and how much of it is filled.
-    Chunk(Vec<u8>, usize),
+    /// A chunk, and what of it is filled.
+    Chunk(Vec<u8>, Range<usize>),
     /// All has been sent. A channel that closes without it belongs to a thread that failed, and tells of it itself.
     End,
     /// There is no more, and why.
     Failed(io::Error),
 }
 
-/// Reads the layer in `blob` into `builder`; `archive` is the hash of the uncompressed archive, without bytes, of which
-/// no more than `uncompressed` are read.
+/// Reads the layer in `blob` into `builder`; `archive` is the hash of the uncompressed archive, without bytes, which
+/// `budget` has to pay for.
 pub(super) fn read_layer(
     blob: &mut dyn Read,
     promise: BlobPromise<'_>,
     archive: Hasher,
-    uncompressed: u64,
+    budget: &LayerBudget<'_>,
     builder: InventoryBuilder<'_>,
 ) -> Outcome {
     thread::scope(|scope| {
         let (blob_chunks, empty, mut packed) = channel_of_chunks(None);
         let (archive_chunks, archive_empty, mut unpacked) = channel_of_chunks(Some(archive));
-        scope.spawn(move || unpack(&mut packed, &archive_chunks, &archive_empty, uncompressed));
+        scope.spawn(move || unpack(&mut packed, &archive_chunks, &archive_empty, budget));
         let walking = scope.spawn(move || {
             let unsealed = builder.read(&mut unpacked)?;
             let archive = unpacked.hasher.take();
@@ -113,8 +115,7 @@ fn channel_of_chunks(
         full,
         back,
         chunk: Vec::new(),
-        filled: 0,
-        position: 0,
+        unread: 0..0,
         ended: false,
         hasher,
     };
@@ -126,9 +127,9 @@ fn unpack(
     blob: &mut ChunkReader,
     full: &SyncSender<Message>,
     empty: &Receiver<Vec<u8>>,
-    most: u64,
+    budget: &LayerBudget<'_>,
 ) {
-    let end = match send_unpacked(blob, full, empty, most) {
+    let end = match send_unpacked(blob, full, empty, budget) {
         Ok(()) => Message::End,
         Err(error) => Message::Failed(error),
     };
@@ -140,25 +141,30 @@ fn send_unpacked(
     blob: &mut ChunkReader,
     full: &SyncSender<Message>,
     empty: &Receiver<Vec<u8>>,
-    most: u64,
+    budget: &LayerBudget<'_>,
 ) -> io::Result<()> {
     const NOBODY_READS: &str = "nobody reads the archive any more";
     let never = AtomicBool::new(false);
     let mut decoder = decompress(&mut *blob)?;
-    let mut total = 0;
     loop {
         let mut chunk = empty.recv().map_err(|_| io::Error::other(NOBODY_READS))?;
-        let filled = fill(&mut *decoder, &mut chunk, &never)?;
-        total += filled as u64;
-        if total > most {
-            return Err(io::Error::other(Bounded::Uncompressed.at(most)));
-        }
-        let ended = filled < chunk.len();
-        full.send(Message::Chunk(chunk, filled))
-            .map_err(|_| io::Error::other(NOBODY_READS))?;
-        if ended {
+        let filled;
+        (chunk, filled) = match &mut decoder {
+            // What was decoded is not copied: the chunk is what is decoded into next.
+            Unpacked::Gzip(reader) => reader.exchange(chunk)?,
+            Unpacked::Other(reader) => {
+                let filled = fill(reader, &mut chunk, &never)?;
+                (chunk, 0..filled)
+            }
+        };
+        if filled.is_empty() {
             break;
         }
+        budget
+            .uncompressed(filled.len() as u64)
+            .map_err(io::Error::other)?;
+        full.send(Message::Chunk(chunk, filled))
+            .map_err(|_| io::Error::other(NOBODY_READS))?;
     }
     drop(decoder);
     // What a decoder left unread belongs to the blob all the same.
@@ -198,7 +204,7 @@ fn read_blob(
         let ended = filled < chunk.len();
         match full.take() {
             Some(sender) => {
-                if let Err(unsent) = sender.send(Message::Chunk(chunk, filled)) {
+                if let Err(unsent) = sender.send(Message::Chunk(chunk, 0..filled)) {
                     // The walk has ended early, with an error of its own.
                     let missing = promise.size.map_or(u64::MAX, |size| size - read);
                     if !promise.to_end && missing > READ_FOR_DIAGNOSIS {
@@ -246,8 +252,8 @@ struct ChunkReader {
     full: Receiver<Message>,
     back: Sender<Vec<u8>>,
     chunk: Vec<u8>,
-    filled: usize,
-    position: usize,
+    /// What of the chunk is not read yet.
+    unread: Range<usize>,
     ended: bool,
     /// The hash of all that was received.
     hasher: Option<Hasher>,
@@ -255,8 +261,8 @@ struct ChunkReader {
 
 impl BufRead for ChunkReader {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        while !self.ended && self.position >= self.filled {
-            (self.position, self.filled) = (0, 0);
+        while !self.ended && self.unread.is_empty() {
+            self.unread = 0..0;
             let chunk = std::mem::take(&mut self.chunk);
             if !chunk.is_empty() {
                 // The sender may have come to its end.
@@ -265,9 +271,9 @@ impl BufRead for ChunkReader {
             match self.full.recv() {
                 Ok(Message::Chunk(chunk, filled)) => {
                     if let Some(hasher) = &mut self.hasher {
-                        hasher.update(&chunk[..filled]);
+                        hasher.update(&chunk[filled.clone()]);
                     }
-                    (self.chunk, self.filled) = (chunk, filled);
+                    (self.chunk, self.unread) = (chunk, filled);
                 }
                 Ok(Message::End) => self.ended = true,
                 Ok(Message::Failed(error)) => return Err(error),
@@ -275,11 +281,11 @@ impl BufRead for ChunkReader {
                 Err(_) => return Err(io::ErrorKind::UnexpectedEof.into()),
             }
         }
-        Ok(&self.chunk[self.position..self.filled])
+        Ok(&self.chunk[self.unread.clone()])
     }
 
     fn consume(&mut self, count: usize) {
-        self.position = self.position.saturating_add(count).min(self.filled);
+        self.unread.start += count.min(self.unread.len());
     }
 }
 

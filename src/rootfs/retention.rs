@@ -59,6 +59,13 @@ pub fn retention(path: &str) -> Retention {
         "status" if folders == "var/lib/dpkg" => PACKAGE_DATABASE,
         "installed" if folders.ends_with("lib/apk/db") => PACKAGE_DATABASE,
         _ if folders == "var/lib/dpkg/status.d" => WORDS,
+        // Which distributions are Debian's.
+        _ if folders == "var/lib/dpkg/info"
+            && name.starts_with("python")
+            && name.strip_suffix(".list").is_some() =>
+        {
+            LINES
+        }
         _ => by_form(folder, name),
     }
 }
@@ -174,6 +181,12 @@ mod tests {
             ("var/lib/dpkg/status".to_owned(), PACKAGE_DATABASE),
             ("var/lib/dpkg/status.d/libc6".to_owned(), WORDS),
             ("usr/lib/apk/db/installed".to_owned(), PACKAGE_DATABASE),
+            ("var/lib/dpkg/info/python3-yaml.list".to_owned(), LINES),
+            ("var/lib/dpkg/info/perl.list".to_owned(), Retention::Nothing),
+            (
+                "var/lib/dpkg/info/python3.md5sums".to_owned(),
+                Retention::Nothing,
+            ),
             ("etc/pip/constraint.txt".to_owned(), LINES),
             ("etc/pip.conf".to_owned(), WORDS),
             ("etc/passwd".to_owned(), LINES),

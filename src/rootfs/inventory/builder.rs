@@ -13,10 +13,11 @@ use std::io::{self, BufRead};
 use super::contents::Contents;
 use super::freeze::Unsealed;
 use super::{Extent, NONE, OPAQUE, WANTED};
+use crate::rootfs::budget::LayerBudget;
 use crate::rootfs::executable::ExecutableScanner;
 use crate::rootfs::layer_entries::{ArchiveEntry, ArchiveKind, Entries, WalkError, path};
 use crate::rootfs::limits::{
-    Bounded, LimitExceeded, Limits, MAX_LINK_STEPS, MAX_SYMLINKS, MAX_WANTED_FILE,
+    Bounded, LimitExceeded, MAX_LINK_STEPS, MAX_SYMLINKS, MAX_WANTED_FILE,
 };
 use crate::rootfs::retention::Retention;
 
@@ -95,7 +96,7 @@ pub struct Keeping<'a> {
 /// The inventory of a layer that is being read.
 pub struct InventoryBuilder<'a> {
     keeping: Keeping<'a>,
-    limits: Limits,
+    budget: &'a LayerBudget<'a>,
     pub(super) nodes: Vec<BuiltNode>,
     /// Node by folder and name. Its hash is keyed at random: an image cannot make names that collide.
     children: HashMap<(u32, u32), u32>,
@@ -132,12 +133,12 @@ impl From<LimitExceeded> for Refusal {
 }
 
 impl<'a> InventoryBuilder<'a> {
-    /// An inventory without entries, whose kept files go to `contents`.
+    /// An inventory without entries, whose kept files go to `contents`, and which takes from `budget` as it grows.
     #[must_use]
-    pub fn new(keeping: Keeping<'a>, limits: Limits, contents: Contents) -> Self {
+    pub fn new(keeping: Keeping<'a>, budget: &'a LayerBudget<'a>, contents: Contents) -> Self {
         let mut builder = Self {
             keeping,
-            limits,
+            budget,
             nodes: Vec::new(),
             children: HashMap::new(),
             names: Vec::new(),
@@ -178,13 +179,9 @@ impl<'a> InventoryBuilder<'a> {
     }
 
     fn check(&self) -> Result<(), LimitExceeded> {
-        if self.entries.max(self.nodes.len() as u64) > self.limits.layer_entries {
-            return Err(Bounded::LayerEntries.at(self.limits.layer_entries));
-        }
-        if self.contents.length() + self.text.len() as u64 > self.limits.layer_retained {
-            return Err(Bounded::LayerRetained.at(self.limits.layer_retained));
-        }
-        Ok(())
+        self.budget
+            .entries(self.entries.max(self.nodes.len() as u64))?;
+        self.budget.retained(self.retained())
     }
 
     /// Takes in one entry; a file's node is returned, as its contents are still to come.
@@ -393,9 +390,7 @@ impl<'a> InventoryBuilder<'a> {
 
     fn insert(&mut self, node: BuiltNode) -> Result<u32, Refusal> {
         // Checked here as well, because one entry may imply many folders.
-        if self.nodes.len() as u64 > self.limits.layer_entries {
-            return Err(Bounded::LayerEntries.at(self.limits.layer_entries).into());
-        }
+        self.budget.entries(self.nodes.len() as u64)?;
         let id = index(self.nodes.len())?;
         self.nodes.push(node);
         self.children.insert((node.parent, node.name), id);
@@ -510,13 +505,13 @@ impl<'a> InventoryBuilder<'a> {
         Ok(())
     }
 
-    /// Whether so many more bytes may be kept.
+    fn retained(&self) -> u64 {
+        self.contents.length() + self.text.len() as u64
+    }
+
+    /// Takes from the budget what so many more bytes need that are to be kept.
     fn reserve(&self, bytes: u64) -> Result<(), LimitExceeded> {
-        let limit = self.limits.layer_retained;
-        if self.contents.length().saturating_add(bytes) > limit {
-            return Err(Bounded::LayerRetained.at(limit));
-        }
-        Ok(())
+        self.budget.retained(self.retained().saturating_add(bytes))
     }
 
     fn add_extent(&mut self) -> io::Result<u32> {

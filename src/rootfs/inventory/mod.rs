@@ -19,9 +19,8 @@ mod contents;
 mod freeze;
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use super::executable::ExecutableFacts;
 use crate::digest::Digest;
@@ -114,13 +113,18 @@ pub enum ContentsError {
     /// It was not kept, or what was kept is damaged.
     Missing,
     /// The machine failed.
-    Io(std::io::Error),
+    Io(io::Error),
 }
 
 #[derive(Debug)]
 enum Storage {
     Memory(Vec<u8>),
-    File { file: Mutex<File>, path: PathBuf },
+    File {
+        file: File,
+        path: PathBuf,
+        /// Where the contents end.
+        end: u64,
+    },
 }
 
 /// What one layer contributes.
@@ -225,8 +229,9 @@ impl Inventory {
         file.seek(SeekFrom::Start(header.table)).ok()?;
         file.read_exact(&mut table).ok()?;
         let storage = Storage::File {
-            file: Mutex::new(file),
+            file,
             path: path.to_owned(),
+            end: header.table,
         };
         Self::new(header, sum, diff_id, table, storage)
     }
@@ -424,17 +429,23 @@ impl Inventory {
                 .and_then(|start| bytes.get(start..start.checked_add(extent.length as usize)?))
                 .ok_or(ContentsError::Missing)?
                 .to_vec(),
-            Storage::File { file, .. } => {
-                let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
-                let mut bytes = Vec::new();
-                file.seek(SeekFrom::Start(extent.offset))
-                    .and_then(|_| {
-                        (&mut *file)
-                            .take(u64::from(extent.length))
-                            .read_to_end(&mut bytes)
-                    })
-                    .map_err(ContentsError::Io)?;
-                bytes
+            Storage::File { file, end, .. } => {
+                // Only so much is allocated as there is, and read in one call: `read_to_end` would feel its way.
+                let behind = extent.offset.saturating_add(u64::from(extent.length));
+                let mut bytes = vec![
+                    0;
+                    if behind > *end {
+                        0
+                    } else {
+                        extent.length as usize
+                    }
+                ];
+                match read_exact_at(file, &mut bytes, extent.offset) {
+                    Ok(()) => bytes,
+                    // It was cut short meanwhile.
+                    Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Vec::new(),
+                    Err(error) => return Err(ContentsError::Io(error)),
+                }
             }
         };
         if bytes.len() != extent.length as usize || checksum(&bytes) != extent.sum {
@@ -454,6 +465,22 @@ struct Extent {
     offset: u64,
     length: u32,
     sum: u32,
+}
+
+/// Fills `bytes` with what begins at `offset`. Threads may do so at the same time: the file's own position is left alone.
+#[cfg(unix)]
+fn read_exact_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
+}
+
+/// Fills `bytes` with what begins at `offset`. A file has one position here, so threads take turns.
+#[cfg(not(unix))]
+fn read_exact_at(mut file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+    use std::sync::{Mutex, PoisonError};
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    file.seek(SeekFrom::Start(offset))?;
+    file.read_exact(bytes)
 }
 
 fn checksum(bytes: &[u8]) -> u32 {

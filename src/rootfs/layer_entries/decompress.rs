@@ -46,11 +46,29 @@ impl Compression {
     }
 }
 
+/// The uncompressed bytes of a layer.
+pub enum Unpacked<'a, R> {
+    /// All members of a gzip file, one after the other; anything else behind a member is an error. It is known apart
+    /// since it hands over its buffers.
+    Gzip(GzipReader<R>),
+    /// Anything else.
+    Other(Box<dyn Read + Send + 'a>),
+}
+
+impl<R: Read> Read for Unpacked<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Gzip(reader) => reader.read(buffer),
+            Self::Other(reader) => reader.read(buffer),
+        }
+    }
+}
+
 /// The uncompressed bytes of `blob`, of which the first `fill_buf` shows at least six bytes where it has as many.
 ///
 /// # Errors
 /// Those of `blob`; kind `Unsupported` for a compression that layers do not have.
-pub fn decompress<'a>(mut blob: impl BufRead + Send + 'a) -> io::Result<Box<dyn Read + Send + 'a>> {
+pub fn decompress<'a, R: BufRead + Send + 'a>(mut blob: R) -> io::Result<Unpacked<'a, R>> {
     let compression = Compression::sniff(blob.fill_buf()?).map_err(|name| {
         io::Error::new(
             io::ErrorKind::Unsupported,
@@ -58,19 +76,14 @@ pub fn decompress<'a>(mut blob: impl BufRead + Send + 'a) -> io::Result<Box<dyn 
         )
     })?;
     Ok(match compression {
-        Compression::Plain => Box::new(blob),
-        Compression::Gzip => gunzip(blob),
+        Compression::Plain => Unpacked::Other(Box::new(blob)),
+        Compression::Gzip => Unpacked::Gzip(GzipReader::new(blob)),
         Compression::Zstd => {
             let mut decoder = zstd::stream::read::Decoder::with_buffer(blob)?;
             decoder.window_log_max(MAX_ZSTD_WINDOW_LOG)?;
-            Box::new(decoder)
+            Unpacked::Other(Box::new(decoder))
         }
     })
-}
-
-/// All members of a gzip file, one after the other; anything else behind a member is an error.
-fn gunzip<'a>(blob: impl BufRead + Send + 'a) -> Box<dyn Read + Send + 'a> {
-    Box::new(GzipReader::new(blob))
 }
 
 #[cfg(test)]

@@ -3,8 +3,12 @@
 use crate::rootfs::limits::{Bounded, LimitExceeded, MAX_DEPTH, MAX_PATH_BYTES};
 
 /// Reads `name` as a path seen from the root, into `path`, which has neither leading nor trailing slash: `./x`, `/x` and
-/// `x//.` are `x`, and `..` takes away the component before it and never leaves the root, as umoci and containers/storage
-/// clean names. Empty for the root itself.
+/// `x//.` are `x`, and `..` takes away the component before it and never leaves the root. Empty for the root itself.
+///
+/// A name with `..` is not refused, as umoci and containers/storage do not refuse it: of `../../etc/up`, `/../x`,
+/// `a/../../y` and `a/b/../c` both make `etc/up`, `x`, `y` and `a/c`, by the name alone, without looking for what `a` is.
+/// To refuse such a layer would be to say that an image cannot be read that an engine runs, and to pass the entry over
+/// would hide a file that is there. Nothing is written by this name anywhere, so that there is nothing to escape from.
 pub fn normalize(name: &[u8], path: &mut Vec<u8>) {
     path.clear();
     for component in name.split(|byte| *byte == b'/') {
@@ -63,6 +67,8 @@ mod tests {
             ("/../x", "x"),
             ("a/../b", "b"),
             ("a/b/../../../c", "c"),
+            ("a/../../y", "y"),
+            ("a/b/../c", "a/c"),
             ("..a/b..", "..a/b.."),
         ] {
             assert_eq!(normal(name), path, "{name}");
