@@ -3,7 +3,7 @@
 //! Their names alone tell name, version and build of every package. Their contents, megabytes in a large prefix, are
 //! read for a package that somebody asks about: [`conda_channel`] and the files of a distribution without a `RECORD`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::str::FromStr as _;
 
 use serde::Deserialize;
@@ -190,6 +190,71 @@ pub(super) fn files_of(
             .map(|record| (prefix.clone(), record.files));
     }
     None
+}
+
+/// Which packages of conda brought the metadata at `infos`, real paths below `prefix` with the names of their
+/// distributions, by path.
+///
+/// Most packages have the name of their distribution. Where there are others (`pytorch` brings torch), all records are
+/// searched for them.
+pub(super) fn owners(
+    root: &dyn RootFs,
+    prefix: &ImagePath,
+    packages: &[CondaPackage],
+    infos: &[(&PackageName, &ImagePath)],
+) -> HashMap<String, String> {
+    let mut owners = HashMap::new();
+    let Ok(Some(prefix_found)) = resolve::resolve(root, prefix) else {
+        return owners;
+    };
+    let mut waiting: Vec<(&PackageName, &ImagePath)> = infos
+        .iter()
+        .filter(|(_, info)| info.starts_with(&prefix_found.path))
+        .copied()
+        .collect();
+    if packages.is_empty() || waiting.is_empty() {
+        return owners;
+    }
+    let mut searched: Vec<(Option<PackageName>, &CondaPackage)> = packages
+        .iter()
+        .map(|package| (PackageName::from_str(&package.name).ok(), package))
+        .collect();
+    let start = prefix_found.path.as_str().trim_end_matches('/').len() + 1;
+    let mut take = |waiting: &mut Vec<(&PackageName, &ImagePath)>, package: &CondaPackage| {
+        let Ok(Some(bytes)) = resolve::read_file(root, &package.record(prefix), MAX_RECORD) else {
+            return;
+        };
+        // A record is megabytes of JSON of which a few bytes matter. No path that is sought has a character that JSON
+        // would write otherwise.
+        waiting.retain(|(_, info)| {
+            let relative = info.as_str().get(start..).unwrap_or_default();
+            let names = |end: &str| {
+                let quoted = format!("\"{relative}{end}");
+                memchr::memmem::find(&bytes, quoted.as_bytes()).is_some()
+            };
+            let is_own = !relative.is_empty() && (names("/") || names("\""));
+            if is_own {
+                owners.insert(info.as_str().to_owned(), package.name.clone());
+            }
+            !is_own
+        });
+    };
+    searched.retain(|(name, package)| {
+        let is_of_this_name = waiting
+            .iter()
+            .any(|(waiting, _)| name.as_ref() == Some(*waiting));
+        if is_of_this_name {
+            take(&mut waiting, package);
+        }
+        !is_of_this_name
+    });
+    for (_, package) in searched {
+        if waiting.is_empty() {
+            break;
+        }
+        take(&mut waiting, package);
+    }
+    owners
 }
 
 #[cfg(test)]

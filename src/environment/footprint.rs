@@ -85,6 +85,17 @@ pub fn footprint(root: &dyn RootFs, distribution: &InstalledDistribution) -> Foo
     footprint
 }
 
+/// The layer that brought the metadata of `distribution`, from 0, lowest first; `None` in a folder and for a snapshot.
+#[must_use]
+pub fn layer_of(root: &dyn RootFs, distribution: &InstalledDistribution) -> Option<usize> {
+    if distribution.location.is_empty() {
+        return None;
+    }
+    let location = ImagePath::new(&distribution.location);
+    let info = resolve::resolve(root, &location).ok()??;
+    layer_of_metadata(root, &info.path)
+}
+
 fn layer_of_metadata(root: &dyn RootFs, info: &ImagePath) -> Option<usize> {
     let files = ["METADATA", "PKG-INFO"].map(|name| info.join(name));
     // The metadata may be one file, without a folder.

@@ -287,8 +287,13 @@ fn read_header(
 /// Not read with the rest: it is one more file for each distribution, and few want to know.
 #[must_use]
 pub fn installer(root: &dyn RootFs, distribution: &InstalledDistribution) -> Option<String> {
-    let info = ImagePath::new(&distribution.location);
-    let bytes = resolve::read_file(root, &info.join("INSTALLER"), MAX_INSTALLER).ok()??;
+    let location = ImagePath::new(&distribution.location);
+    installer_in(root, &resolve::resolve(root, &location).ok()??.path)
+}
+
+/// The same of the distribution whose metadata is in the real folder `info`.
+pub(super) fn installer_in(root: &dyn RootFs, info: &ImagePath) -> Option<String> {
+    let bytes = resolve::read_file_in(root, info, "INSTALLER", MAX_INSTALLER).ok()??;
     let installer = String::from_utf8_lossy(bytes.trim_ascii()).into_owned();
     (!installer.is_empty()).then_some(installer)
 }

@@ -12,13 +12,16 @@ mod installed;
 mod interpreter;
 mod listing;
 mod notes;
+mod obstacle;
 mod package_database;
+mod pip_settings;
 mod places;
 mod prefix;
 mod site;
 mod venv;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 
 use crate::image_path::ImagePath;
@@ -32,11 +35,15 @@ use notes::{Notes, shortened};
 
 pub use conda::{CondaPackage, conda_channel};
 pub use error::EnvironmentError;
-pub use footprint::{Footprint, footprint};
+pub use footprint::{Footprint, footprint, layer_of};
 pub use home::home_of;
 pub use import_names::import_names;
 pub use installed::installer;
 pub use listing::{FoundInterpreter, InterpreterKind, list_interpreters};
+pub use obstacle::{Obstacle, obstacles};
+pub use pip_settings::{
+    FoundConstraint, PipPlaces, PipSettings, files_named_by_variables, read_pip_settings,
+};
 
 /// How many things of one kind a note names before it counts the rest.
 const MAX_NAMED: usize = 3;
@@ -61,10 +68,35 @@ pub struct Environment {
     /// What conda says that it installed into the interpreter's prefix (`conda-meta`), by name. It goes stale where pip
     /// upgrades or removes: of Python distributions the metadata in the site folders is what counts.
     pub conda_packages: Vec<CondaPackage>,
+    /// Why this interpreter is read, where there are several and none was asked for.
+    pub choice: Option<Choice>,
     /// What could not be read, or was read with a doubt, in the order in which it was met. One sentence each.
     pub notes: Vec<String>,
     /// Where this knowledge comes from.
     pub provenance: Provenance,
+}
+
+impl Environment {
+    /// All that is worth a note: why this interpreter is read, and then the notes.
+    pub fn all_notes(&self) -> impl Iterator<Item = String> {
+        let choice = self.choice.iter().map(Choice::to_string);
+        choice.chain(self.notes.iter().cloned())
+    }
+}
+
+/// Why one of several interpreters is read. As text it names the others, where no list shows them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice {
+    /// What is read and why, such as `Python 3.10 at /opt/conda/bin/python3 is read, as it is what PATH starts`.
+    pub reason: String,
+    /// The first of the others, and how many more there are.
+    pub others: String,
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; there is also {}", self.reason, self.others)
+    }
 }
 
 /// A Python interpreter that was found without running it.
@@ -258,9 +290,10 @@ fn read_chosen(
         find_release(root, candidate, &mut Notes::default())
     })?;
     let mut notes = Notes::default();
+    let mut choice = None;
     if python.is_none() {
         notes.extend(note_script(&chosen, found));
-        notes.extend(note_others(&chosen, found));
+        choice = choice_of(&chosen, found);
     }
     notes.extend(note_config(search));
     let version = find_release(root, &chosen, &mut notes);
@@ -292,6 +325,7 @@ fn read_chosen(
         distributions: installed.distributions,
         shadowed: installed.shadowed,
         conda_packages,
+        choice,
         notes: notes.into_list(),
         provenance,
     })
@@ -332,8 +366,8 @@ fn note_config(search: Search<'_>) -> Vec<String> {
     notes
 }
 
-/// Says that there are more interpreters than the one that is read.
-fn note_others(chosen: &Candidate, found: &Found) -> Option<String> {
+/// Says why one interpreter is read where there are more.
+fn choice_of(chosen: &Candidate, found: &Found) -> Option<Choice> {
     let others: Vec<String> = found
         .candidates
         .iter()
@@ -345,7 +379,7 @@ fn note_others(chosen: &Candidate, found: &Found) -> Option<String> {
     } else {
         "as it is found first"
     };
-    let there = match &others[..] {
+    let others = match &others[..] {
         [] => return None,
         few if few.len() <= MAX_NAMED => few.join(", "),
         many => format!(
@@ -354,10 +388,10 @@ fn note_others(chosen: &Candidate, found: &Found) -> Option<String> {
             many.len() - MAX_NAMED
         ),
     };
-    Some(format!(
-        "{} is read, {why}; there is also {there}",
-        chosen.describe()
-    ))
+    Some(Choice {
+        reason: format!("{} is read, {why}", chosen.describe()),
+        others,
+    })
 }
 
 /// The release of the interpreter; where nothing tells it exactly, `X.Y` and a note.

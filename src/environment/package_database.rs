@@ -1,12 +1,17 @@
-//! What the package managers of Linux distributions (dpkg, apk) say of the versions they installed.
+//! What the package managers of Linux distributions (dpkg, apk) say of what they installed: versions, and files.
 //!
-//! Both keep paragraphs of `field: value` lines; `deb-control(5)`, <https://wiki.alpinelinux.org/wiki/Apk_spec>.
+//! Both keep paragraphs of `field: value` lines; `deb-control(5)`, <https://wiki.alpinelinux.org/wiki/Apk_spec>. dpkg has
+//! the files of each package in a list of its own, apk beside the rest.
+
+use std::collections::{HashMap, HashSet};
 
 use crate::image_path::ImagePath;
 use crate::rootfs::{RootFs, resolve};
 
 /// Largest database that is read, in bytes: that of a desktop with 5,000 packages has about 5 MB.
 const MAX_DATABASE: u64 = 64 << 20;
+/// Where apk keeps its database; since apk 3 it lies below `/usr`.
+const APK_DATABASES: [&str; 2] = ["/lib/apk/db/installed", "/usr/lib/apk/db/installed"];
 
 /// The upstream version of the installed Debian package `package`: without epoch and Debian revision.
 ///
@@ -23,13 +28,70 @@ pub(super) fn dpkg_version(root: &dyn RootFs, package: &str) -> Option<String> {
 
 /// The version, with its revision (`-r0`), of the installed Alpine package `package`.
 pub(super) fn apk_version(root: &dyn RootFs, package: &str) -> Option<String> {
-    // Since apk 3 the database lies below /usr.
-    ["/lib/apk/db/installed", "/usr/lib/apk/db/installed"]
+    APK_DATABASES.iter().find_map(|path| {
+        let bytes = resolve::read_file(root, &ImagePath::new(path), MAX_DATABASE).ok()??;
+        paragraph_value(&bytes, b"P:", package, b"V:")
+    })
+}
+
+/// Which packages of dpkg brought the files or folders `paths`, by path. Only the packages of Python are looked at, which
+/// Debian names `python3-NAME` (Debian Python Policy): others have thousands of lists.
+pub(super) fn dpkg_owners(root: &dyn RootFs, paths: &[&str]) -> HashMap<String, String> {
+    let wanted: HashSet<&[u8]> = paths.iter().map(|path| path.as_bytes()).collect();
+    let mut owners = HashMap::new();
+    let listed = resolve::list_directory(root, &ImagePath::new("/var/lib/dpkg/info"));
+    let Ok(Some((folder, entries))) = listed else {
+        return owners;
+    };
+    for entry in entries {
+        let Some(package) = entry.name.strip_suffix(".list") else {
+            continue;
+        };
+        if !package.starts_with("python") {
+            continue;
+        }
+        let read = resolve::read_file_in(root, &folder, &entry.name, MAX_DATABASE);
+        let Ok(Some(bytes)) = read else {
+            continue;
+        };
+        // A package of one architecture has it in the name of its list.
+        let package = package.split(':').next().unwrap_or(package);
+        for line in bytes.split(|byte| *byte == b'\n') {
+            if wanted.contains(line)
+                && let Ok(path) = std::str::from_utf8(line)
+            {
+                owners.insert(path.to_owned(), package.to_owned());
+            }
+        }
+    }
+    owners
+}
+
+/// Which packages of apk brought the folders `paths`, by path.
+pub(super) fn apk_owners(root: &dyn RootFs, paths: &[&str]) -> HashMap<String, String> {
+    let wanted: HashSet<&[u8]> = paths
         .iter()
-        .find_map(|path| {
-            let bytes = resolve::read_file(root, &ImagePath::new(path), MAX_DATABASE).ok()??;
-            paragraph_value(&bytes, b"P:", package, b"V:")
-        })
+        .map(|path| path.trim_start_matches('/').as_bytes())
+        .collect();
+    let mut owners = HashMap::new();
+    for path in APK_DATABASES {
+        let read = resolve::read_file(root, &ImagePath::new(path), MAX_DATABASE);
+        let Ok(Some(bytes)) = read else {
+            continue;
+        };
+        let mut package = "";
+        for line in bytes.split(|byte| *byte == b'\n') {
+            if let Some(name) = line.strip_prefix(b"P:") {
+                package = std::str::from_utf8(name).unwrap_or_default();
+            } else if let Some(folder) = line.strip_prefix(b"F:")
+                && wanted.contains(folder)
+                && let Ok(folder) = std::str::from_utf8(folder)
+            {
+                owners.insert(format!("/{folder}"), package.to_owned());
+            }
+        }
+    }
+    owners
 }
 
 /// The value of `wanted` in the paragraph in which `key` is `value`.
