@@ -1,7 +1,8 @@
 //! A wheel of which only some bytes are here: reads the central directory and `METADATA`, or says what is missing.
 
 use std::cell::RefCell;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::str::FromStr;
 
@@ -175,7 +176,28 @@ pub(super) fn read_wheel(filename: &str, file: &PartialFile) -> Result<WheelCont
         Some(position) => ReadError::Missing(missing_directory(file, position)),
         None => ReadError::Invalid(format!("not a valid wheel: {error}")),
     };
-    let mut archive = ZipArchive::new(cursor).map_err(classify)?;
+    read_archive(filename, cursor, classify, |range| file.missing(range))
+}
+
+/// As [`read_wheel`], of a wheel on disk; the error is the wheel's fault.
+pub(super) fn read_wheel_on_disk(filename: &str, file: File) -> Result<WheelContents, String> {
+    let classify = |error: ZipError| ReadError::Invalid(format!("not a valid wheel: {error}"));
+    match read_archive(filename, BufReader::new(file), classify, |_| None) {
+        Ok(contents) => Ok(contents),
+        Err(ReadError::Invalid(reason)) => Err(reason),
+        Err(ReadError::Missing(_)) => Err("not a valid wheel: it is cut short".to_owned()),
+    }
+}
+
+/// Reads the names and `METADATA`; `missing` says what must be fetched of a range before it can be read.
+fn read_archive<R: Read + Seek>(
+    filename: &str,
+    reader: R,
+    classify: impl Fn(ZipError) -> ReadError,
+    missing: impl Fn(Range<u64>) -> Option<Range<u64>>,
+) -> Result<WheelContents, ReadError> {
+    let classify = &classify;
+    let mut archive = ZipArchive::new(reader).map_err(classify)?;
     let mut file_names = Vec::with_capacity(archive.len());
     for name in archive.file_names() {
         let name = name.map_err(classify)?;
@@ -198,7 +220,7 @@ pub(super) fn read_wheel(filename: &str, file: &PartialFile) -> Result<WheelCont
         return Err(ReadError::Invalid(format!("{path} is too large")));
     }
     drop(entry);
-    if let Some(missing) = file.missing(start..end) {
+    if let Some(missing) = missing(start..end) {
         return Err(ReadError::Missing(missing));
     }
     let mut metadata = Vec::new();

@@ -74,6 +74,16 @@ impl CacheKey {
         }
     }
 
+    /// The key of a page of links at `page`, an address without credentials.
+    pub(super) fn links(page: &Url) -> Self {
+        Self {
+            kind: "pages",
+            // No project has an empty name.
+            digest: sha256_hex(format!("{page}\n").as_bytes()),
+            immutable: false,
+        }
+    }
+
     /// The key of what is remembered of all wheels of `project` that come from where `wheel` does.
     pub(super) fn pack(project: &PackageName, wheel: &IndexFile) -> Self {
         Self {

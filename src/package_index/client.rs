@@ -8,6 +8,7 @@
 //! starts no thread, loads no certificate and opens no socket. (Reading the cache ahead on a second thread was tried: what
 //! the two cost each other at the allocator and at the locks was more than what they shared.)
 
+use std::collections::BTreeSet;
 use std::collections::hash_map::Entry;
 use std::hash::Hash;
 use std::pin::Pin;
@@ -16,14 +17,17 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::OnceCell;
+use url::Url;
 
 use super::archive::WheelContents;
 use super::cache::{Cache, CacheKey, PageEntry};
 use super::error::IndexError;
-use super::metadata::{WheelSource, parse_metadata};
+use super::find_links::FindLinks;
+use super::local;
+use super::metadata::{WheelSource, parse_metadata, promised_header};
 use super::packs::Packs;
 use super::priority::{self, Answer};
-use super::project::Project;
+use super::project::{Project, is_local};
 use super::settings::{Clock, IndexAddress, IndexSettings, default_index_url};
 use super::{Foresight, PackageIndex};
 use crate::http::{HttpClient, Runtime, redacted};
@@ -31,6 +35,9 @@ use crate::packaging::metadata::{CoreMetadata, RawMetadata};
 use crate::packaging::simple::IndexFile;
 use crate::packaging::wheel_name::WheelName;
 use crate::packaging::{PackageName, VersionSet};
+
+/// The most that a source distribution may have to be fetched for an explanation, in bytes.
+const MOST_SOURCE: u64 = 16 << 20;
 
 /// The metadata of a wheel; the inner error is the wheel's own fault.
 type MetadataAnswer = Result<Result<Arc<CoreMetadata>, String>, IndexError>;
@@ -41,6 +48,7 @@ type Answers<K, T> = Mutex<FxHashMap<K, Arc<OnceCell<T>>>>;
 pub(super) struct Shared {
     pub(super) settings: IndexSettings,
     pub(super) indexes: Vec<IndexAddress>,
+    pub(super) links: FindLinks,
     pub(super) http: HttpClient,
     pub(super) cache: Cache,
     packs: Packs,
@@ -48,7 +56,12 @@ pub(super) struct Shared {
     foresight: OnceLock<Arc<dyn Foresight>>,
     projects: Answers<PackageName, Answer>,
     metadata: Answers<String, MetadataAnswer>,
+    /// What source distributions promise, as far as it was asked for, by [`metadata_key`].
+    promises: Mutex<FxHashMap<String, Option<Arc<CoreMetadata>>>>,
     hinted: Mutex<FxHashSet<PackageName>>,
+    warnings: Mutex<BTreeSet<String>>,
+    /// Which of `indexes` answered for a project.
+    sources: Mutex<FxHashMap<PackageName, usize>>,
 }
 
 /// The background thread, or what it will be told when it starts.
@@ -79,7 +92,11 @@ impl IndexClient {
     /// When the address of an index is none.
     pub fn new(settings: IndexSettings, clock: Clock) -> Result<Self, IndexError> {
         let indexes = settings.addresses()?;
-        let http = HttpClient::new(settings.http());
+        let links = FindLinks::new(&settings.find_links)?;
+        let http = HttpClient::new(settings.http(Clock::clone(&clock)));
+        for (page, (user, password)) in links.credentials() {
+            http.add_credentials(page, user.clone(), password.clone());
+        }
         for index in &indexes {
             if let Some((user, password)) = &index.credentials {
                 http.add_credentials(&index.url, user.clone(), password.clone());
@@ -88,6 +105,7 @@ impl IndexClient {
         Ok(Self {
             shared: Arc::new(Shared {
                 indexes,
+                links,
                 http,
                 cache: Cache::new(settings.cache_dir.as_deref()),
                 packs: Packs::default(),
@@ -96,7 +114,10 @@ impl IndexClient {
                 foresight: OnceLock::new(),
                 projects: Mutex::default(),
                 metadata: Mutex::default(),
+                promises: Mutex::default(),
                 hinted: Mutex::default(),
+                warnings: Mutex::default(),
+                sources: Mutex::default(),
             }),
             background: Mutex::default(),
         })
@@ -125,8 +146,18 @@ impl IndexClient {
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = self.shared.cache.warnings();
+        warnings.extend(lock(&self.shared.warnings).iter().cloned());
         warnings.extend(self.shared.nothing_found());
         warnings
+    }
+
+    /// The address of the index that answered for `name`, without credentials; `None` where none has, or where the address
+    /// has a part that may be a secret.
+    #[must_use]
+    pub fn index_of(&self, name: &PackageName) -> Option<String> {
+        let position = *lock(&self.shared.sources).get(name)?;
+        let url = &self.shared.indexes.get(position)?.url;
+        url.query().is_none().then(|| redacted(url))
     }
 
     /// A whole file, verified against the SHA-256 that the index announced.
@@ -134,6 +165,9 @@ impl IndexClient {
     /// # Errors
     /// When the file cannot be fetched or is another than announced.
     pub fn download(&self, file: &IndexFile) -> Result<Vec<u8>, IndexError> {
+        if is_local(&file.url) {
+            return local::bytes(file);
+        }
         let shared = Arc::clone(&self.shared);
         let wheel = file.clone();
         self.wait(&file.filename, async move {
@@ -146,6 +180,18 @@ impl IndexClient {
         })?
     }
 
+    /// Makes sure that a file on this machine that is pinned has a SHA-256: folders announce none. Of other files
+    /// nothing is asked.
+    ///
+    /// # Errors
+    /// When the file has vanished, cannot be read, or is another than announced.
+    pub fn hash_local(&self, file: &mut IndexFile) -> Result<(), IndexError> {
+        if is_local(&file.url) {
+            file.sha256 = Some(local::sha256(file)?);
+        }
+        Ok(())
+    }
+
     /// The paths in a wheel and its `METADATA`, read from the central directory. The inner error is the wheel's own
     /// fault.
     ///
@@ -155,12 +201,42 @@ impl IndexClient {
         &self,
         wheel: &IndexFile,
     ) -> Result<Result<WheelContents, String>, IndexError> {
+        if is_local(&wheel.url) {
+            return local::contents(wheel);
+        }
         let shared = Arc::clone(&self.shared);
         if let Some(contents) = shared.contents_from_cache(wheel) {
             return Ok(Ok(contents));
         }
         let file = wheel.clone();
         self.wait(&wheel.filename, async move { shared.contents(&file).await })?
+    }
+
+    /// What a source distribution promises, from the cache or from the archive, which is fetched whole: an error is as good
+    /// as no promise.
+    fn promise_of(&self, source: &IndexFile) -> Option<Arc<CoreMetadata>> {
+        let shared = &self.shared;
+        if source.size.is_some_and(|size| size > MOST_SOURCE) {
+            return None;
+        }
+        if is_local(&source.url) {
+            let header = promised_header(source, &local::bytes(source).ok()?)?;
+            return parse_metadata(source, &header).ok().map(Arc::new);
+        }
+        let key = CacheKey::wheel("metadata", source);
+        let known = shared.cache.read_bytes(&key, shared.freshness());
+        let header = if let Some(header) = known {
+            header
+        } else if shared.settings.offline {
+            return None;
+        } else {
+            let archive = self.download(source).ok()?;
+            // That there is no promise is remembered as one of nothing.
+            let header = promised_header(source, &archive).unwrap_or_default();
+            shared.cache.write_bytes(&key, (shared.clock)(), &header);
+            header
+        };
+        parse_metadata(source, &header).ok().map(Arc::new)
     }
 
     /// Runs `task` in the background and waits for it.
@@ -220,6 +296,16 @@ impl PackageIndex for IndexClient {
         self.wait(&wheel.filename, async move { shared.metadata(&file).await })?
     }
 
+    fn promised_metadata(&self, source: &IndexFile) -> Option<Arc<CoreMetadata>> {
+        let key = metadata_key(source);
+        if let Some(known) = lock(&self.shared.promises).get(key) {
+            return known.clone();
+        }
+        let promised = self.promise_of(source);
+        lock(&self.shared.promises).insert(key.clone(), promised.clone());
+        promised
+    }
+
     fn prefetch(&self, name: &PackageName, versions: &VersionSet) {
         if !self.shared.is_first_hint(name) {
             return;
@@ -251,6 +337,11 @@ impl PackageIndex for IndexClient {
 }
 
 impl Shared {
+    /// Keeps in mind which of the indexes, by its position, answered for a project.
+    pub(super) fn remember_source(&self, name: &PackageName, position: usize) {
+        lock(&self.sources).insert(name.clone(), position);
+    }
+
     /// Whether a cached page can be used without asking.
     pub(super) fn is_fresh(&self, entry: &PageEntry) -> bool {
         !self.settings.refresh && entry.is_fresh((self.clock)(), self.settings.freshness)
@@ -280,6 +371,21 @@ impl Shared {
         Some(cell.get().cloned().unwrap_or(answer))
     }
 
+    /// Remembers something that a person should know.
+    pub(super) fn warn(&self, text: String) {
+        lock(&self.warnings).insert(text);
+    }
+
+    /// Warns where the request ends at a time and `index` does not say of files of `project` when they were uploaded.
+    pub(super) fn note_upload_times(&self, index: &Url, project: &Project) {
+        if self.settings.exclude_newer.is_some() && project.lacks_upload_times() {
+            self.warn(format!(
+                "{} does not say when its files were uploaded: with `--exclude-newer` those are left out",
+                redacted(index)
+            ));
+        }
+    }
+
     /// What a wrong address looks like from here: whatever was asked for, no index has a file of it. With the address
     /// that everybody uses it is rather the name of the project that is wrong.
     fn nothing_found(&self) -> Option<String> {
@@ -298,28 +404,30 @@ impl Shared {
         if asked.is_empty() {
             return None;
         }
-        if self.indexes.is_empty() {
-            return Some("no package index is asked, as pip's setting `no-index` says".to_owned());
-        }
-        let default = default_index_url();
-        if self
-            .indexes
-            .iter()
-            .all(|index| index.url.as_str() == default)
-        {
-            return None;
-        }
-        asked.sort();
-        let indexes: Vec<String> = self
+        let mut places: Vec<String> = self
             .indexes
             .iter()
             .map(|index| redacted(&index.url))
             .collect();
-        let odd = indexes.iter().any(|index| !index.ends_with("/simple/"));
+        let odd = places.iter().any(|index| !index.ends_with("/simple/"));
+        let default = default_index_url();
+        if !places.is_empty()
+            && self
+                .indexes
+                .iter()
+                .all(|index| index.url.as_str() == default)
+        {
+            return None;
+        }
+        places.extend(self.links.names());
+        if places.is_empty() {
+            return Some("no package index is asked, as the setting `no-index` says".to_owned());
+        }
+        asked.sort();
         Some(format!(
             "no file of {} is offered by {}{}",
             asked.join(", "),
-            indexes.join(" or "),
+            places.join(" or "),
             if odd {
                 ": is that the address of a package index? It usually ends in `/simple`"
             } else {
@@ -368,8 +476,21 @@ impl Shared {
             .clone()
     }
 
-    /// Metadata that the cache has; `None` when it must be fetched.
+    /// The metadata of a wheel on this machine. That one is no wheel is worth a warning: whoever put it there can mend it.
+    fn local_metadata(&self, wheel: &IndexFile) -> MetadataAnswer {
+        let metadata = local::contents(wheel)?
+            .and_then(|contents| parse_metadata(wheel, &contents.metadata).map(Arc::new));
+        if let Err(reason) = &metadata {
+            self.warn(format!("{} is passed over: {reason}", wheel.url));
+        }
+        Ok(metadata)
+    }
+
+    /// Metadata that the cache has, or a file on this machine; `None` when it must be fetched.
     fn metadata_from_cache(&self, wheel: &IndexFile) -> Option<MetadataAnswer> {
+        if is_local(&wheel.url) {
+            return Some(self.local_metadata(wheel));
+        }
         let name = WheelName::from_str(&wheel.filename).ok()?;
         let remembered = self.packs.get(&self.cache, &name.name, wheel).or_else(|| {
             // Only a wheel without a hash has a file of its own.

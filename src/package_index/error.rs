@@ -22,6 +22,30 @@ pub enum IndexError {
         /// What happened.
         source: HttpError,
     },
+    /// The network failed us while fetching a page of links.
+    #[error("cannot fetch the page of links {url}: {source}")]
+    Links {
+        /// Address of the page, redacted.
+        url: String,
+        /// What happened.
+        source: HttpError,
+    },
+    /// A place of `--find-links` that cannot be used.
+    #[error("`{location}` cannot be searched for files (`--find-links`): {reason}")]
+    FindLinks {
+        /// The place, redacted.
+        location: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file on this machine that cannot be read.
+    #[error("cannot read `{path}`: {reason}")]
+    LocalFile {
+        /// Path of the file.
+        path: String,
+        /// Why.
+        reason: String,
+    },
     /// The network failed us while fetching a file.
     #[error("cannot fetch `{file}`: {source}")]
     File {
@@ -100,9 +124,13 @@ impl IndexError {
         let network = match self {
             Self::InvalidUrl { .. }
             | Self::Configuration { .. }
+            | Self::FindLinks { .. }
+            | Self::LocalFile { .. }
             | Self::ProjectNotCached { .. }
             | Self::FileNotCached { .. } => return true,
-            Self::Project { source, .. } | Self::File { source, .. } => source,
+            Self::Project { source, .. }
+            | Self::Links { source, .. }
+            | Self::File { source, .. } => source,
             _ => return false,
         };
         matches!(network, HttpError::Setup { .. })
@@ -116,7 +144,7 @@ impl IndexError {
                 "the index needs valid credentials: in its URL (`https://user:password@host/simple`) or in a netrc file"
             }
             Self::ProjectNotCached { .. } | Self::FileNotCached { .. } => {
-                "run the same once without `--offline`, with the same cache folder"
+                "run the same once without `--offline` and `--no-cache`, with the same cache folder"
             }
             Self::HashMismatch { .. } => {
                 "the file was changed after it was announced, or on its way; if a mirror is in use, ask it anew with `--refresh`"
@@ -124,7 +152,9 @@ impl IndexError {
             Self::Page { .. } => {
                 "the address of an index is that of its simple API, and usually ends in `/simple`"
             }
-            Self::Project { source, .. } | Self::File { source, .. } => match source {
+            Self::Project { source, .. }
+            | Self::Links { source, .. }
+            | Self::File { source, .. } => match source {
                 HttpError::Tls { .. } => {
                     "if your network has a certificate authority of its own, name its PEM file in SSL_CERT_FILE or PIP_CERT"
                 }

@@ -2,7 +2,6 @@
 //! (PEP 658), else ranges of the wheel, else the whole wheel.
 
 use std::ops::Range;
-use std::str::FromStr;
 
 use url::Url;
 
@@ -11,8 +10,8 @@ use super::cache::sha256_hex;
 use super::error::IndexError;
 use crate::http::{HttpClient, HttpError, Request, Response, redacted};
 use crate::packaging::metadata::CoreMetadata;
-use crate::packaging::simple::IndexFile;
-use crate::packaging::wheel_name::WheelName;
+use crate::packaging::simple::{self, IndexFile};
+use crate::packaging::source_distribution::{self, Trust};
 
 /// The most that metadata may be, in bytes.
 const MOST_METADATA: u64 = 16 << 20;
@@ -29,23 +28,39 @@ fn tail_length(size: u64) -> u64 {
     (48 << 10) + (size / 24).min(208 << 10)
 }
 
-/// Parses metadata and checks that it is the announced wheel's.
-pub(super) fn parse_metadata(wheel: &IndexFile, bytes: &[u8]) -> Result<CoreMetadata, String> {
-    let name = WheelName::from_str(&wheel.filename).map_err(|error| error.to_string())?;
+/// Parses metadata and checks that it is that of the announced wheel, or of the announced source distribution.
+pub(super) fn parse_metadata(file: &IndexFile, bytes: &[u8]) -> Result<CoreMetadata, String> {
+    let (name, version) = simple::named(None, &file.filename)
+        .ok_or_else(|| format!("`{}` is not the name of a wheel", file.filename))?;
     let metadata = CoreMetadata::parse(bytes).map_err(|error| error.to_string())?;
-    if metadata.name != name.name {
+    if metadata.name != name {
         return Err(format!(
             "its metadata is that of the project {}",
             metadata.name
         ));
     }
-    if metadata.version != name.version {
+    if metadata.version != version {
         return Err(format!(
             "its metadata is that of the version {}",
             metadata.version
         ));
     }
     Ok(metadata)
+}
+
+/// The fields of a source distribution's metadata that decide about installation, where the archive promises that a
+/// build does not change them.
+pub(super) fn promised_header(source: &IndexFile, archive: &[u8]) -> Option<Vec<u8>> {
+    let (name, _) = simple::named(None, &source.filename)?;
+    let facts = source_distribution::read(&source.filename, archive, &name).ok()?;
+    let is_static = facts.trust == Trust::Promised
+        && !facts.metadata.dynamic.iter().any(|field| {
+            matches!(
+                field.as_str(),
+                "requires-dist" | "requires-python" | "provides-extra"
+            )
+        });
+    is_static.then(|| facts.metadata.to_header())
 }
 
 /// Asks for what a wheel says of itself.

@@ -1,13 +1,15 @@
 //! What could be installed: the simple API of a package index (PEP 503, PEP 691), seen from a solver's thread.
 //!
 //! [`PackageIndex`] is what a solver sees, [`IndexClient`] the one that asks over the network. The client's parts, from
-//! the bottom: `wire`, `cache` and `packs` (what is remembered), `archive` and `metadata` (what a wheel says), `priority` (which
-//! index answers), `client` (who waits for what).
+//! the bottom: `wire`, `cache` and `packs` (what is remembered), `archive`, `metadata` and `local` (what a wheel says),
+//! `find_links` (files beside the indexes), `priority` (which index answers), `client` (who waits for what).
 
 mod archive;
 mod cache;
 pub mod client;
 mod error;
+mod find_links;
+mod local;
 mod metadata;
 mod packs;
 pub mod pip_config;
@@ -28,7 +30,7 @@ pub use client::IndexClient;
 pub use error::IndexError;
 pub use pip_config::PipConfig;
 pub use project::{FileRecord, Project, ProjectVersion};
-pub use settings::{Clock, IndexSettings, default_index_url};
+pub use settings::{Clock, IndexSettings, IndexStrategy, default_index_url, parse_exclude_newer};
 
 /// An index, or several in order of priority, as the solver's thread sees it: calls block until the answer is there.
 pub trait PackageIndex: Send + Sync {
@@ -44,6 +46,14 @@ pub trait PackageIndex: Send + Sync {
     /// # Errors
     /// When the index cannot be asked.
     fn metadata(&self, wheel: &IndexFile) -> Result<Result<Arc<CoreMetadata>, String>, IndexError>;
+
+    /// What a source distribution promises that a build of it would require (metadata 2.2 or later, no field of it
+    /// dynamic that decides about installation), read without building anything: for explanations, never to install.
+    /// `None` where it promises nothing, and where it cannot be had.
+    fn promised_metadata(&self, source: &IndexFile) -> Option<Arc<CoreMetadata>> {
+        let _ = source;
+        None
+    }
 
     /// Says that `name` will probably be asked for, in one of `versions`: an index that has to travel may set out now.
     fn prefetch(&self, name: &PackageName, versions: &VersionSet) {

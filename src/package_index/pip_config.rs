@@ -18,6 +18,8 @@ pub struct PipConfig {
     pub index_url: Option<String>,
     /// `extra-index-url`.
     pub extra_index_urls: Vec<String>,
+    /// `find-links`.
+    pub find_links: Vec<String>,
     /// `no-index`.
     pub no_index: Option<bool>,
     /// `cert`.
@@ -60,13 +62,14 @@ impl PipConfig {
                     .map(|value| value.trim().to_owned())
                     .filter(|value| !value.is_empty())
             };
+            let values = |key: &str| {
+                let value = value(key).unwrap_or_default();
+                value.split_whitespace().map(str::to_owned).collect()
+            };
             config.update(Self {
                 index_url: value("index-url"),
-                extra_index_urls: value("extra-index-url")
-                    .unwrap_or_default()
-                    .split_whitespace()
-                    .map(str::to_owned)
-                    .collect(),
+                extra_index_urls: values("extra-index-url"),
+                find_links: values("find-links"),
                 no_index: value("no-index").and_then(|value| boolean(&value)),
                 certificates: value("cert").map(PathBuf::from),
             });
@@ -102,12 +105,16 @@ impl PipConfig {
         let Self {
             index_url,
             extra_index_urls,
+            find_links,
             no_index,
             certificates,
         } = later;
         replace(&mut self.index_url, index_url);
         if !extra_index_urls.is_empty() {
             self.extra_index_urls = extra_index_urls;
+        }
+        if !find_links.is_empty() {
+            self.find_links = find_links;
         }
         replace(&mut self.no_index, no_index);
         replace(&mut self.certificates, certificates);
@@ -120,6 +127,9 @@ impl PipConfig {
         }
         if !self.extra_index_urls.is_empty() {
             settings.extra_index_urls.clone_from(&self.extra_index_urls);
+        }
+        if !self.find_links.is_empty() {
+            settings.find_links.clone_from(&self.find_links);
         }
         if let Some(certificates) = &self.certificates {
             settings.certificates = Some(certificates.clone());
@@ -192,6 +202,7 @@ mod tests {
             "# a comment\n[global]\nindex-url = https://u:s;e#cret@example.org/simple\nno_index = off\ntimeout = 60\n\
              trusted-host = example.org\ncert = /etc/ca.pem\n\
              [install]\nextra-index-url =\n    https://a.example.org/simple\n    https://b.example.org/simple\n\
+             find-links = /wheels\n  https://u:se2cret@example.org/links\n\
              [list]\nindex-url = https://not.example.org\n",
         )
         .expect("a configuration");
@@ -202,6 +213,10 @@ mod tests {
                 extra_index_urls: vec![
                     "https://a.example.org/simple".to_owned(),
                     "https://b.example.org/simple".to_owned()
+                ],
+                find_links: vec![
+                    "/wheels".to_owned(),
+                    "https://u:se2cret@example.org/links".to_owned()
                 ],
                 no_index: Some(false),
                 certificates: Some(PathBuf::from("/etc/ca.pem")),

@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use super::wire::{Reader, Writer};
 use crate::packaging::Version;
@@ -16,6 +17,9 @@ use crate::packaging::simple::IndexFile;
 pub struct ProjectVersion {
     /// The version.
     pub version: Version,
+    /// Versions of a lower rank are tried first: 0 for all, unless the versions of an earlier index are to be used up
+    /// before those of a later one ([`super::IndexStrategy::UnsafeFirstMatch`]).
+    pub rank: u32,
     /// Where the files of this version lie in the page: opaque, see [`Project::files`].
     position: Range<usize>,
 }
@@ -24,6 +28,7 @@ pub struct ProjectVersion {
 #[derive(Debug)]
 pub struct Project {
     versions: Vec<ProjectVersion>,
+    last_rank: u32,
     /// The compact form: the versions, then the records of the files. Other bytes may stand before it, as in a file
     /// of the cache, which is not copied once more for that.
     bytes: Vec<u8>,
@@ -53,10 +58,93 @@ impl Project {
                 Some(last) if last.version == *version => last.position.end = records.len(),
                 _ => versions.push(ProjectVersion {
                     version: version.clone(),
+                    rank: 0,
                     position: start..records.len(),
                 }),
             }
         }
+        Self::assemble(versions, &records)
+    }
+
+    /// What several indexes offer of one project, given in the order of their priority, as one: of a version that
+    /// several have, the files of the first. Where `ranked`, what an earlier one offers comes before all that a later one does.
+    pub(super) fn joined(indexes: &[Arc<Self>], ranked: bool) -> Self {
+        let mut all: Vec<(&ProjectVersion, usize)> = indexes
+            .iter()
+            .enumerate()
+            .flat_map(|(of, project)| project.versions.iter().map(move |version| (version, of)))
+            .collect();
+        all.sort_by(|a, b| b.0.version.cmp(&a.0.version).then(a.1.cmp(&b.1)));
+        all.dedup_by(|later, earlier| later.0.version == earlier.0.version);
+        let mut records = Writer::default();
+        let versions = all
+            .into_iter()
+            .map(|(version, of)| {
+                let start = records.len();
+                records.raw(indexes[of].bytes_of(version));
+                ProjectVersion {
+                    version: version.version.clone(),
+                    rank: if ranked {
+                        u32::try_from(of).unwrap_or(u32::MAX)
+                    } else {
+                        0
+                    },
+                    position: start..records.len(),
+                }
+            })
+            .collect();
+        Self::assemble(versions, &records)
+    }
+
+    /// The project with the files of `beside`, which come first: where both have a file of one name, it is that of
+    /// `beside`, and a version that both have is of the lowest rank.
+    pub(super) fn with_files_of(&self, beside: &Self) -> Self {
+        let mut versions: Vec<ProjectVersion> = Vec::new();
+        let mut records = Writer::default();
+        let mut ours = self.versions.iter().peekable();
+        let mut theirs = beside.versions.iter().peekable();
+        loop {
+            // Newest first, on both sides.
+            let (ours, theirs) = match (ours.peek(), theirs.peek()) {
+                (None, None) => break,
+                (Some(a), Some(b)) if a.version == b.version => (ours.next(), theirs.next()),
+                (Some(a), Some(b)) if a.version < b.version => (None, theirs.next()),
+                (None, Some(_)) => (None, theirs.next()),
+                (Some(_), _) => (ours.next(), None),
+            };
+            let start = records.len();
+            match (ours, theirs) {
+                (Some(ours), Some(theirs)) => {
+                    let mut files = beside.files(theirs);
+                    let more = self.files(ours).into_iter();
+                    let more = more.filter(|ours| {
+                        beside
+                            .records(theirs)
+                            .all(|theirs| theirs.filename != ours.filename)
+                    });
+                    files.extend(more);
+                    files.sort_by(|a, b| a.filename.cmp(&b.filename));
+                    for file in &files {
+                        write_file(&mut records, file);
+                    }
+                }
+                (Some(version), None) => records.raw(self.bytes_of(version)),
+                (None, Some(version)) => records.raw(beside.bytes_of(version)),
+                (None, None) => {}
+            }
+            if let Some(version) = theirs.or(ours) {
+                versions.push(ProjectVersion {
+                    version: version.version.clone(),
+                    rank: version.rank,
+                    position: start..records.len(),
+                });
+            }
+        }
+        Self::assemble(versions, &records)
+    }
+
+    /// The compact form of these versions, whose files are in `records`.
+    fn assemble(versions: Vec<ProjectVersion>, records: &Writer) -> Self {
         let mut bytes = Writer::default();
         bytes.number(versions.len() as u64);
         for version in &versions {
@@ -65,7 +153,9 @@ impl Project {
         }
         bytes.raw(records.bytes());
         let records = bytes.len() - records.len();
+        let ranks = versions.iter().map(|version| version.rank);
         Self {
+            last_rank: ranks.max().unwrap_or(0),
             versions,
             bytes: bytes.into_bytes(),
             start: 0,
@@ -93,6 +183,7 @@ impl Project {
             let end = start.checked_add(usize::try_from(reader.number()?).ok()?)?;
             versions.push(ProjectVersion {
                 version,
+                rank: 0,
                 position: start..end,
             });
             start = end;
@@ -100,6 +191,7 @@ impl Project {
         let records = begin + reader.position();
         (records.checked_add(start)? == bytes.len()).then_some(Self {
             versions,
+            last_rank: 0,
             bytes,
             start: begin,
             records,
@@ -112,6 +204,28 @@ impl Project {
         &self.versions
     }
 
+    /// The highest rank that one of the versions has.
+    #[must_use]
+    pub fn last_rank(&self) -> u32 {
+        self.last_rank
+    }
+
+    /// Whether the project has a file of which nobody says when it was uploaded, files on this machine aside.
+    pub(super) fn lacks_upload_times(&self) -> bool {
+        let mut records = self
+            .versions
+            .iter()
+            .flat_map(|version| self.records(version));
+        records.any(|file| file.upload_time.is_none() && !file.is_local())
+    }
+
+    /// The records of the files of a version.
+    fn bytes_of(&self, version: &ProjectVersion) -> &[u8] {
+        let position = self.records + version.position.start..self.records + version.position.end;
+        // A version of another project can point anywhere; that is no reason to panic.
+        self.bytes.get(position).unwrap_or_default()
+    }
+
     /// The files of one of [`Project::versions`], in the order of their names.
     #[must_use]
     pub fn files(&self, version: &ProjectVersion) -> Vec<IndexFile> {
@@ -122,9 +236,7 @@ impl Project {
 
     /// As [`Project::files`], in place: whoever chooses among the files of a version keeps few of them.
     pub fn records(&self, version: &ProjectVersion) -> impl Iterator<Item = FileRecord<'_>> {
-        let position = self.records + version.position.start..self.records + version.position.end;
-        // A version of another project can point anywhere; that is no reason to panic.
-        let mut reader = Reader::new(self.bytes.get(position).unwrap_or_default());
+        let mut reader = Reader::new(self.bytes_of(version));
         std::iter::from_fn(move || read_record(&mut reader))
     }
 }
@@ -138,16 +250,33 @@ pub struct FileRecord<'a> {
     pub requires_python: Option<&'a str>,
     /// The reason when the file is yanked.
     pub yanked: Option<&'a str>,
+    /// When the file was uploaded, in milliseconds since the epoch.
+    pub upload_time: Option<i64>,
     url: &'a str,
     url_ends_in_name: bool,
     sha256: Option<&'a str>,
     size: Option<u64>,
     has_core_metadata: bool,
     metadata_hash: Option<&'a str>,
-    upload_time: Option<i64>,
 }
 
 impl FileRecord<'_> {
+    /// Whether the file lies on this machine.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        is_local(self.url)
+    }
+
+    /// Whether the file was uploaded before `end`; `None` where nobody says when it was. A file on this machine was
+    /// uploaded nowhere, and whoever named its folder meant it.
+    #[must_use]
+    pub fn is_before(&self, end: jiff::Timestamp) -> Option<bool> {
+        match self.upload_time {
+            Some(uploaded) => Some(uploaded < end.as_millisecond()),
+            None => self.is_local().then_some(true),
+        }
+    }
+
     /// The file on its own.
     #[must_use]
     pub fn to_file(&self) -> IndexFile {
@@ -167,6 +296,11 @@ impl FileRecord<'_> {
             upload_time: self.upload_time,
         }
     }
+}
+
+/// Whether a file's address is one on this machine.
+pub(super) fn is_local(url: &str) -> bool {
+    url.starts_with("file:")
 }
 
 /// Bits of a record's first byte: which of the optional fields follow, and in which form.
@@ -315,6 +449,76 @@ mod tests {
                 [file("a"), bare("b")]
             );
         }
+    }
+
+    /// `version (rank): file names`, with a `#` after those that have a hash.
+    fn shape(project: &Project) -> Vec<String> {
+        let versions = project.versions().iter().map(|version| {
+            let files: Vec<String> = project
+                .files(version)
+                .into_iter()
+                .map(|file| format!("{}{}", file.filename, file.sha256.map_or("", |_| "#")))
+                .collect();
+            format!(
+                "{} ({}): {}",
+                version.version,
+                version.rank,
+                files.join(", ")
+            )
+        });
+        versions.collect()
+    }
+
+    #[test]
+    fn of_a_version_that_several_indexes_have_the_first_counts() {
+        let first = Project::new(vec![
+            (version("1.0"), file("a")),
+            (version("3.0"), file("c")),
+        ]);
+        let second = Project::new(vec![
+            (version("1.0.0"), bare("other")),
+            (version("4.0"), bare("d")),
+            (version("2.0"), bare("b")),
+        ]);
+        let indexes = [Arc::new(first), Arc::new(second)];
+        assert_eq!(
+            shape(&Project::joined(&indexes, false)),
+            ["4.0 (0): d", "3.0 (0): c#", "2.0 (0): b", "1.0 (0): a#"]
+        );
+        let ranked = Project::joined(&indexes, true);
+        assert_eq!(
+            shape(&ranked),
+            ["4.0 (1): d", "3.0 (0): c#", "2.0 (1): b", "1.0 (0): a#"]
+        );
+        assert_eq!(ranked.last_rank(), 1);
+    }
+
+    #[test]
+    fn files_beside_an_index_come_first() {
+        let page = Project::new(vec![
+            (version("1.0"), file("a")),
+            (version("1.0"), file("b")),
+            (version("0.9"), file("old")),
+        ]);
+        let beside = Project::new(vec![
+            (version("1.0"), bare("b")),
+            (version("1.0"), bare("c")),
+            (version("2.0"), bare("new")),
+            (version("0.1"), bare("oldest")),
+        ]);
+        assert_eq!(
+            shape(&page.with_files_of(&beside)),
+            [
+                "2.0 (0): new",
+                "1.0 (0): a#, b, c",
+                "0.9 (0): old#",
+                "0.1 (0): oldest"
+            ]
+        );
+        assert_eq!(
+            shape(&Project::new(Vec::new()).with_files_of(&beside)),
+            shape(&beside)
+        );
     }
 
     #[test]

@@ -7,10 +7,8 @@ use std::time::Duration;
 use url::Url;
 
 use super::error::IndexError;
+pub use crate::http::Clock;
 use crate::http::{HttpSettings, Secret, redacted, take_credentials};
-
-/// Says what the time is, in milliseconds since the epoch.
-pub type Clock = std::sync::Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// The index that everybody means who names none. This is the one place that knows its address.
 #[must_use]
@@ -20,6 +18,44 @@ pub fn default_index_url() -> String {
     format!("https://{}.org/simple/", HOST.concat())
 }
 
+/// Which of several indexes answers for a project, as uv names it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum IndexStrategy {
+    /// The first that has the project, and no version of a later one counts: otherwise whoever can upload to a public
+    /// index could take over a private project's name with a higher version.
+    #[default]
+    FirstIndex,
+    /// All that have it; every version of an earlier one is tried before those of a later one.
+    UnsafeFirstMatch,
+    /// All that have it; the newest version is tried first, wherever it is. Of a version that several have, the files of the
+    /// first count.
+    UnsafeBestMatch,
+}
+
+/// Reads the end of time for a request (`--exclude-newer`): an RFC 3339 timestamp, or a date, which means the end of
+/// that day in UTC. (uv takes the end of the day where the machine is; then the answer would depend on the machine.)
+///
+/// # Errors
+/// When `text` is neither, for people.
+pub fn parse_exclude_newer(text: &str) -> Result<jiff::Timestamp, String> {
+    let text = text.trim();
+    if let Ok(timestamp) = text.parse::<jiff::Timestamp>() {
+        return Ok(timestamp);
+    }
+    // The parser of dates passes over a time of day, which without an offset is no point in time.
+    if text.len() == "2006-12-02".len()
+        && let Ok(date) = text.parse::<jiff::civil::Date>()
+        && let Ok(midnight) = date
+            .tomorrow()
+            .and_then(|next| next.to_zoned(jiff::tz::TimeZone::UTC))
+    {
+        return Ok(midnight.timestamp());
+    }
+    Err(format!(
+        "`{text}` is neither a date such as 2025-12-23 nor a timestamp such as 2025-12-23T08:00:00Z"
+    ))
+}
+
 /// How an [`super::IndexClient`] behaves.
 #[derive(Clone)]
 pub struct IndexSettings {
@@ -27,6 +63,12 @@ pub struct IndexSettings {
     pub index_url: Option<String>,
     /// Further indexes, asked before the default one, in this order.
     pub extra_index_urls: Vec<String>,
+    /// Which of the indexes answers for a project.
+    pub strategy: IndexStrategy,
+    /// Folders and pages of files that are offered beside what the indexes offer: a path, or an address.
+    pub find_links: Vec<String>,
+    /// The end of time for requests: an index that does not say when its files were uploaded is worth a warning then.
+    pub exclude_newer: Option<jiff::Timestamp>,
     /// A netrc file.
     pub netrc: Option<PathBuf>,
     /// A PEM file of certificate authorities to trust beside the machine's own.
@@ -57,6 +99,9 @@ impl Default for IndexSettings {
         Self {
             index_url: Some(default_index_url()),
             extra_index_urls: Vec::new(),
+            strategy: IndexStrategy::default(),
+            find_links: Vec::new(),
+            exclude_newer: None,
             netrc: None,
             certificates: None,
             cache_dir: None,
@@ -75,8 +120,11 @@ impl Default for IndexSettings {
 impl fmt::Debug for IndexSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let urls: Vec<String> = self.urls().map(shown).collect();
+        let find_links: Vec<String> = self.find_links.iter().map(|link| shown(link)).collect();
         f.debug_struct("IndexSettings")
             .field("indexes", &urls)
+            .field("strategy", &self.strategy)
+            .field("find_links", &find_links)
             .field("cache_dir", &self.cache_dir)
             .field("freshness", &self.freshness)
             .field("refresh", &self.refresh)
@@ -107,7 +155,7 @@ impl IndexSettings {
     }
 
     /// The part of the settings that concerns the network.
-    pub(super) fn http(&self) -> HttpSettings {
+    pub(super) fn http(&self, clock: Clock) -> HttpSettings {
         HttpSettings {
             connect_timeout: self.connect_timeout,
             read_timeout: self.read_timeout,
@@ -115,15 +163,17 @@ impl IndexSettings {
             back_off: self.back_off,
             concurrency: self.concurrency,
             certificates: self.certificates.clone(),
+            certificate_folders: Vec::new(),
             netrc: self.netrc.clone(),
             offline: self.offline,
             compression: true,
+            clock: Some(clock),
         }
     }
 }
 
 /// An address as it may be shown, even one that does not parse.
-fn shown(url: &str) -> String {
+pub(super) fn shown(url: &str) -> String {
     match Url::parse(url) {
         Ok(url) if url.has_host() => redacted(&url),
         // Whatever stands before an `@` may be a password.
@@ -201,6 +251,30 @@ mod tests {
             };
             let error = settings.addresses().expect_err("an invalid address");
             assert!(!error.to_string().contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_time_is_a_timestamp_or_a_whole_day_in_utc() {
+        let read = |text| parse_exclude_newer(text).map(|time| time.to_string());
+        let is = |text: &str| Ok(text.to_owned());
+        assert_eq!(read("2025-12-23"), is("2025-12-24T00:00:00Z"));
+        assert_eq!(read("2025-12-31"), is("2026-01-01T00:00:00Z"));
+        assert_eq!(read("2025-12-23T08:00:00Z"), is("2025-12-23T08:00:00Z"));
+        assert_eq!(
+            read("2025-12-23T08:00:00+02:00"),
+            is("2025-12-23T06:00:00Z")
+        );
+        for bad in [
+            "",
+            "7 days",
+            "2025-12-23T08:00:00",
+            "2025-13-01",
+            "20251223",
+            "false",
+        ] {
+            let error = read(bad).expect_err(bad);
+            assert!(error.contains("neither a date such as"), "{error}");
         }
     }
 
