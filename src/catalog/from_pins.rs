@@ -6,12 +6,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::packaging::metadata::RawMetadata;
+use crate::packaging::source_distribution::{self, Trust};
 use crate::packaging::tags::{Libc, TagPlatform, WheelTags};
 use crate::packaging::wheel_name::{SourceDistributionName, WheelName};
 use crate::packaging::{PackageName, Version};
 
 use super::snapshot::{FORMAT, MetadataSource, Snapshot, SnapshotDistribution};
-use super::source_distribution::{self, Trust};
 use super::{CatalogError, Entry, Family, import_names, machine_name};
 
 /// How many distributions are asked for at a time: the index bounds its own connections.
@@ -302,7 +302,7 @@ fn distribution(
                     pin,
                     MetadataSource::Sdist,
                     facts.metadata,
-                    facts.import_names,
+                    import_names::of_top_level(&facts.top_level),
                 );
                 return Ok((found, note(pin, &faults)));
             }

@@ -6,8 +6,8 @@
 mod embedded;
 pub mod from_pins;
 pub mod import_names;
+pub mod mlflow_server;
 pub mod snapshot;
-pub mod source_distribution;
 
 use std::str::FromStr as _;
 
