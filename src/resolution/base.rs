@@ -5,11 +5,14 @@
 //! it should be, which is reported too, and binds that project should the request bring it in; or it belongs to an
 //! extra that nobody asked for.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::environment::{Environment, InstalledDistribution};
 use crate::packaging::requirement::{RequirementError, is_confined_to_extras, may_concern_extra};
-use crate::packaging::{ExtraName, MarkerEnvironment, PackageName, Requirement, Version};
+use crate::packaging::{
+    ExtraName, MarkerEnvironment, PackageName, Requirement, Version, specifiers,
+};
 
 /// A requirement of an installed distribution.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +43,30 @@ pub struct BaseFacts<'a> {
     pub on_absent: BTreeMap<PackageName, Vec<BaseRequirement>>,
     /// Requirements that could not be read even leniently: distribution and error.
     pub unreadable: Vec<(PackageName, RequirementError)>,
+    /// Extras of installed distributions that the base asks for itself, in requirements that it satisfies.
+    pub extras: BTreeSet<(PackageName, ExtraName)>,
+    in_force: OnceCell<InForce>,
+}
+
+/// A requirement of an installed distribution that is in force: its marker holds, and where it belongs to an extra, the
+/// base asks for that.
+#[derive(Debug, Clone)]
+pub struct InstalledRequirement {
+    /// The requirement, without its marker.
+    pub requirement: Requirement,
+    /// The extra that it belongs to.
+    pub extra: Option<ExtraName>,
+    /// Whether the base satisfies it. What it violates is not held against anybody.
+    pub holds: bool,
+}
+
+/// The requirements in force within a base.
+#[derive(Debug, Default)]
+struct InForce {
+    /// By who requires.
+    of: BTreeMap<PackageName, Vec<InstalledRequirement>>,
+    /// Who requires a project, by the project.
+    on: BTreeMap<PackageName, BTreeSet<PackageName>>,
 }
 
 impl<'a> BaseFacts<'a> {
@@ -51,10 +78,11 @@ impl<'a> BaseFacts<'a> {
             broken: Vec::new(),
             on_absent: BTreeMap::new(),
             unreadable: Vec::new(),
+            extras: BTreeSet::new(),
+            in_force: OnceCell::new(),
         };
         // Which extras are in force follows from who requires them; a newly found extra brings in requirements that
         // may ask for further extras.
-        let mut extras: BTreeSet<(PackageName, ExtraName)> = BTreeSet::new();
         let mut waiting: Vec<(PackageName, ExtraName)> = Vec::new();
         for distribution in environment.distributions.values() {
             for text in &distribution.requires_dist {
@@ -72,7 +100,7 @@ impl<'a> BaseFacts<'a> {
             }
         }
         while let Some(asked) = waiting.pop() {
-            if !extras.insert(asked.clone()) {
+            if !facts.extras.insert(asked.clone()) {
                 continue;
             }
             let Some(distribution) = environment.distributions.get(&asked.0) else {
@@ -95,12 +123,15 @@ impl<'a> BaseFacts<'a> {
         requirement: &Requirement,
         extras: &mut Vec<(PackageName, ExtraName)>,
     ) {
-        extras.extend(
-            requirement
-                .extras
-                .iter()
-                .map(|extra| (requirement.name.clone(), extra.clone())),
-        );
+        // Who has not got what it requires has not got the extras of that either: to say so once is enough.
+        if self.holds(requirement) {
+            extras.extend(
+                requirement
+                    .extras
+                    .iter()
+                    .map(|extra| (requirement.name.clone(), extra.clone())),
+            );
+        }
         let by = || BaseRequirement {
             requirer: distribution.name.clone(),
             requirer_version: distribution.version.clone(),
@@ -117,20 +148,79 @@ impl<'a> BaseFacts<'a> {
                     bounds.push(by());
                 }
             }
-            // A direct reference names a file, not versions: whatever is installed came from somewhere.
-            Some(_) if requirement.url.is_some() => {}
             Some(installed) => {
-                if !crate::packaging::specifiers::allows(
-                    &requirement.specifiers,
-                    &installed.version,
-                ) {
+                if !self.holds(requirement) {
+                    let installed = Some(installed.version.clone());
                     self.broken.push(BrokenRequirement {
                         by: by(),
-                        installed: Some(installed.version.clone()),
+                        installed,
                     });
                 }
             }
         }
+    }
+
+    /// The requirements in force of the installed distribution `name`.
+    #[must_use]
+    pub fn in_force(&self, name: &PackageName) -> &[InstalledRequirement] {
+        self.all_in_force().of.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// The installed distributions that require `name`.
+    pub fn requiring(&self, name: &PackageName) -> impl Iterator<Item = &PackageName> {
+        self.all_in_force().on.get(name).into_iter().flatten()
+    }
+
+    /// Worked out when it is asked for: an answer that changes nothing of the base never asks.
+    fn all_in_force(&self) -> &InForce {
+        self.in_force.get_or_init(|| {
+            let markers = &self.environment.markers;
+            let mut all = InForce::default();
+            for distribution in self.environment.distributions.values() {
+                let without_extra = distribution
+                    .requires_dist
+                    .iter()
+                    .filter(|text| !is_confined_to_extras(text))
+                    .filter_map(|text| Requirement::parse_lenient(text).ok())
+                    .filter(|requirement| requirement.applies(markers))
+                    .map(|requirement| (None, requirement));
+                let of_extras = self
+                    .extras
+                    .iter()
+                    .filter(|(name, _)| *name == distribution.name)
+                    .flat_map(|(_, extra)| {
+                        requirements_of_extra(distribution, extra, markers)
+                            .into_iter()
+                            .map(|requirement| (Some(extra.clone()), requirement))
+                    });
+                let requirements: Vec<InstalledRequirement> = without_extra
+                    .chain(of_extras)
+                    .map(|(extra, requirement)| InstalledRequirement {
+                        holds: self.holds(&requirement),
+                        requirement: requirement.without_marker(),
+                        extra,
+                    })
+                    .collect();
+                for required in &requirements {
+                    all.on
+                        .entry(required.requirement.name.clone())
+                        .or_default()
+                        .insert(distribution.name.clone());
+                }
+                all.of.insert(distribution.name.clone(), requirements);
+            }
+            all
+        })
+    }
+
+    /// Whether the base satisfies a requirement on one of its distributions, or on what it should have.
+    fn holds(&self, requirement: &Requirement) -> bool {
+        let installed = self.environment.distributions.get(&requirement.name);
+        installed.is_some_and(|installed| {
+            // A direct reference names a file, not versions: whatever is installed came from somewhere.
+            requirement.url.is_some()
+                || specifiers::allows(&requirement.specifiers, &installed.version)
+        })
     }
 
     /// Who of the installed distributions requires what, by the name of what is required; requirers in order of their

@@ -39,6 +39,10 @@ pub enum Exclusion {
     Yanked(String),
     /// A constraint of the request rules it out.
     Constraint(String),
+    /// Its files were uploaded at the time that the request ends at (`--exclude-newer`), or later: that time.
+    TooNew(String),
+    /// The request ends at a time, and the index does not say when its files were uploaded.
+    UploadTimeUnknown,
 }
 
 /// A version that can be installed.
@@ -59,6 +63,8 @@ pub struct Admission {
     pinned: BTreeMap<PackageName, Vec<VersionSpecifiers>>,
     /// Constraints of the request: the text of each, and the versions it leaves.
     constraints: BTreeMap<PackageName, Vec<(String, VersionSet)>>,
+    /// Files that were uploaded at this time or later do not exist for the request.
+    exclude_newer: Option<jiff::Timestamp>,
 }
 
 impl Admission {
@@ -92,7 +98,23 @@ impl Admission {
             python: Version::from_str(&environment.interpreter.version).ok(),
             pinned,
             constraints,
+            exclude_newer: request.exclude_newer,
         }
+    }
+
+    /// Why a file does not exist for the request, if it does not: the rule of `--exclude-newer`.
+    fn out_of_time(&self, file: &FileRecord<'_>) -> Option<Exclusion> {
+        let end = self.exclude_newer?;
+        match file.is_before(end) {
+            Some(true) => None,
+            Some(false) => Some(Exclusion::TooNew(moment(end))),
+            None => Some(Exclusion::UploadTimeUnknown),
+        }
+    }
+
+    /// Whether a version with these files exists for the request.
+    fn is_in_time<'f>(&self, mut files: impl Iterator<Item = FileRecord<'f>>) -> bool {
+        self.exclude_newer.is_none() || files.any(|file| self.out_of_time(&file).is_none())
     }
 
     /// The constraints of the request on `name`: the text of each, and the versions it leaves.
@@ -129,8 +151,8 @@ impl Admission {
         answer
     }
 
-    /// Judges one version of a project by its files, in the order of their names. `fits` remembers what each Requires-Python came to: the versions of
-    /// a project share a handful.
+    /// Judges one version of a project by its files, in the order of their names. `fits` remembers what each
+    /// Requires-Python came to: the versions of a project share a handful.
     fn judge<'f>(
         &self,
         name: &PackageName,
@@ -149,7 +171,16 @@ impl Admission {
         let mut yanked = None;
         let mut other_wheels = false;
         let mut source = false;
+        let mut out_of_time = None;
         for file in files {
+            if let Some(exclusion) = self.out_of_time(&file) {
+                // That a file is known to be too new says more than that of another nothing is known.
+                out_of_time = Some(match out_of_time {
+                    Some(other) => exclusion.min(other),
+                    None => exclusion,
+                });
+                continue;
+            }
             if let Some(requires_python) = file.requires_python
                 && !self.python_fits_remembered(requires_python, fits)
             {
@@ -185,11 +216,40 @@ impl Admission {
                 Exclusion::Yanked(reason.to_owned())
             } else if other_wheels {
                 Exclusion::NoCompatibleWheel { source }
+            } else if let (Some(exclusion), false) = (out_of_time, source) {
+                exclusion
             } else {
                 Exclusion::OnlySource
             }),
         }
     }
+}
+
+/// Which versions of a project have their turn together.
+#[derive(Debug, Clone, Copy)]
+struct Turn {
+    rank: u32,
+    prereleases: bool,
+}
+
+impl Turn {
+    fn has(self, version: &ProjectVersion) -> bool {
+        version.rank == self.rank && version.version.any_prerelease() == self.prereleases
+    }
+}
+
+/// The turns in which the versions of a project are tried: those of an earlier index, where that matters, before those
+/// of a later one; of one index, pre-releases last.
+fn turns(project: Option<&Project>) -> impl Iterator<Item = Turn> {
+    let last = project.map_or(0, Project::last_rank);
+    (0..=last).flat_map(|rank| [false, true].map(|prereleases| Turn { rank, prereleases }))
+}
+
+/// A point in time for people: of midnight in UTC only the day.
+fn moment(time: jiff::Timestamp) -> String {
+    let text = time.to_string();
+    text.strip_suffix("T00:00:00Z")
+        .map_or(text.clone(), str::to_owned)
 }
 
 /// A judged version, or a version that nobody has asked about yet.
@@ -263,13 +323,12 @@ impl Candidates {
         &'a self,
         range: &'a VersionSet,
     ) -> impl Iterator<Item = (&'a Version, Rc<Installable>)> {
-        [false, true]
-            .into_iter()
-            .flat_map(move |prereleases| {
+        turns(self.project.as_deref())
+            .flat_map(move |turn| {
                 self.versions()
                     .iter()
                     .enumerate()
-                    .filter(move |(_, version)| version.version.any_prerelease() == prereleases)
+                    .filter(move |(_, version)| turn.has(version))
             })
             .filter(move |(_, version)| range.contains(&version.version))
             .filter_map(move |(position, version)| {
@@ -287,6 +346,25 @@ impl Candidates {
         self.judge(position).ok()
     }
 
+    /// The source distributions of `version` that exist for the request.
+    #[must_use]
+    pub fn sources(&self, version: &Version) -> Vec<IndexFile> {
+        let Some(project) = &self.project else {
+            return Vec::new();
+        };
+        let known = project
+            .versions()
+            .iter()
+            .find(|known| known.version == *version);
+        known
+            .into_iter()
+            .flat_map(|known| project.records(known))
+            .filter(|file| tags_of(file.filename).is_none())
+            .filter(|file| self.admission.out_of_time(file).is_none())
+            .map(|file| file.to_file())
+            .collect()
+    }
+
     /// The versions in `range` that are no candidates, newest first, each with the reason.
     #[must_use]
     pub fn excluded(&self, range: &VersionSet) -> Vec<(Version, Exclusion)> {
@@ -300,16 +378,36 @@ impl Candidates {
             .collect()
     }
 
-    /// Every version that an index knows, newest first.
+    /// Every version that an index knows, newest first; with `--exclude-newer`, that it knew then.
     pub fn known_versions(&self) -> impl DoubleEndedIterator<Item = &Version> {
-        self.versions().iter().map(|version| &version.version)
+        self.versions()
+            .iter()
+            .filter(|version| {
+                self.admission.is_in_time(
+                    self.project
+                        .iter()
+                        .flat_map(|project| project.records(version)),
+                )
+            })
+            .map(|version| &version.version)
+    }
+
+    /// The turn of `version` among the indexes; `None` for a version that none has. See [`ProjectVersion::rank`].
+    #[must_use]
+    pub fn rank_of(&self, version: &Version) -> Option<u32> {
+        let known = self
+            .versions()
+            .iter()
+            .find(|known| known.version == *version);
+        known.map(|known| known.rank)
     }
 
     /// How many versions lie in `range`, candidates or not.
     #[must_use]
     pub fn count_in(&self, range: &VersionSet) -> usize {
-        self.known_versions()
-            .filter(|version| range.contains(version))
+        self.versions()
+            .iter()
+            .filter(|version| range.contains(&version.version))
             .count()
     }
 }
@@ -336,11 +434,9 @@ impl Outlook {
 impl Foresight for Outlook {
     fn likely_wheel(&self, project: &Project, versions: &VersionSet) -> Option<IndexFile> {
         let mut fits = FxHashMap::default();
-        for prereleases in [false, true] {
+        for turn in turns(Some(project)) {
             for version in project.versions() {
-                if version.version.any_prerelease() != prereleases
-                    || !versions.contains(&version.version)
-                {
+                if !turn.has(version) || !versions.contains(&version.version) {
                     continue;
                 }
                 let name = project

@@ -1,4 +1,4 @@
-//! Resolution: what must be added to a base so that a request is satisfied and nothing of the base changes.
+//! Resolution: what must be added to a base, and what of it must change, so that a request is satisfied.
 //!
 //! Phases, each in a file of its own:
 //!
@@ -7,21 +7,34 @@
 //! 2. [`candidates`]: the versions of a project that could be installed at all, in the order in which they are tried,
 //!    and for every other version the reason why not.
 //! 3. [`provider`]: the facts in the form that PubGrub asks for them, one package and version at a time. PubGrub
-//!    chooses versions until all is decided, or derives that nothing can be.
-//! 4. [`solution`]: the decisions as a [`Resolution`]; [`conflict`]: the derivation as a [`Conflict`] in plain words,
+//!    chooses versions until all is decided, or derives that nothing can be. `binding`: those of them by which the base
+//!    binds the rest. [`question`]: what all attempts at one request share, and the terms of one attempt.
+//! 4. [`policy`]: what of the base may change; `minimal`: the smallest set of changes, with its proof, by way of
+//!    [`latitude`] and [`hitting_set`]; [`frontier`]: what more changes would buy.
+//! 5. [`solution`]: the decisions as a [`Resolution`]; [`conflict`]: the derivation as a [`Conflict`] in plain words,
 //!    with the newest version that would have fitted, found by solving for it.
 //!
 //! Plain synchronous code: the index is a [`PackageIndex`] whose calls block.
 
 pub mod base;
+mod binding;
 pub mod candidates;
 pub mod conflict;
+pub mod frontier;
+pub mod hitting_set;
+pub mod latitude;
+mod minimal;
 pub mod package;
+pub mod policy;
 pub mod provider;
+pub mod question;
 pub mod request;
 pub mod solution;
+pub mod source;
+pub mod unusable;
+pub mod urgency;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use pubgrub::{DerivationTree, PubGrubError};
@@ -29,13 +42,17 @@ use pubgrub::{DerivationTree, PubGrubError};
 use crate::environment::Environment;
 use crate::package_index::{Foresight, IndexError, PackageIndex};
 use crate::packaging::requirement::presentable;
-use crate::packaging::{PackageName, Version};
+use crate::packaging::{PackageName, Version, VersionSet};
 
 use base::BaseFacts;
-use candidates::Admission;
 pub use conflict::Conflict;
+pub use frontier::Frontier;
+use latitude::{Latitude, Latitudes};
+use minimal::{Found, Refusal, Search};
 use package::SolverPackage;
+pub use policy::{Aim, Policy};
 use provider::Provider;
+use question::{Question, Terms};
 pub use request::Request;
 pub use solution::Resolution;
 
@@ -101,52 +118,174 @@ impl<'a> Resolver<'a> {
         &self.base
     }
 
-    /// Resolves `request` with every distribution of the base held at its version.
+    /// Resolves `request`, changing of the base what `policy` allows.
     ///
     /// # Errors
     /// When the index cannot be asked, or the request contains what no index can answer.
-    pub fn resolve(&self, request: &Request) -> Result<Outcome, ResolutionError> {
-        if let Some(direct) = request
-            .requirements
-            .iter()
-            .find(|requested| requested.requirement.url.is_some())
-        {
-            return Err(ResolutionError::DirectReference(presentable(
-                &direct.requirement.to_string(),
-            )));
-        }
-        let provider = self.provider(request);
-        match solve(&provider) {
-            Ok(decisions) => Ok(Outcome::Resolution(solution::describe(
-                &provider, &decisions,
-            )?)),
-            Err(Failure::Unsolvable(proof)) => {
-                let facts = conflict::facts(&provider, &proof);
-                dismantle(*proof);
-                Ok(Outcome::Conflict(Conflict {
-                    facts,
-                    fitting: self.fitting(request)?,
-                    without_constraints: self.without_constraints(request)?,
-                    broken_base: self.base.broken.clone(),
-                }))
-            }
-            Err(Failure::Error(error)) => Err(error),
+    pub fn resolve(&self, request: &Request, policy: &Policy) -> Result<Outcome, ResolutionError> {
+        refuse_direct_references(request)?;
+        let question = Question::new(self.environment, &self.base, self.index, request);
+        match policy.aim {
+            Aim::Hold | Aim::Minimal => match Search::new(&question, policy).best(None)? {
+                Found::Answer(answer) => Ok(Outcome::Resolution(solution::describe(
+                    &answer.provider,
+                    &answer.decisions,
+                )?)),
+                Found::Nothing(refusal) => Ok(Outcome::Conflict(
+                    self.conflict(*refusal, &question, policy)?,
+                )),
+                Found::TooDear | Found::GivenUp => Err(no_limit()),
+            },
+            Aim::Upgrade => self.upgrade(&question, policy),
         }
     }
 
-    fn provider<'r>(&'r self, request: &'r Request) -> Provider<'r> {
-        Provider::new(
-            self.environment,
-            &self.base,
-            self.index,
-            request,
-            Arc::new(Admission::new(self.environment, request)),
-        )
+    /// What more there is to have for more changes of the base, whether or not `policy` lets it change.
+    ///
+    /// # Errors
+    /// As [`Self::resolve`].
+    pub fn frontier(
+        &self,
+        request: &Request,
+        policy: &Policy,
+    ) -> Result<Frontier, ResolutionError> {
+        refuse_direct_references(request)?;
+        let question = Question::new(self.environment, &self.base, self.index, request);
+        let policy = Policy {
+            aim: Aim::Minimal,
+            ..policy.clone()
+        };
+        frontier::find(&question, &policy)
+    }
+
+    /// The newest versions of what is asked for, and for these the fewest changes that can be found within
+    /// [`ATTEMPTS`].
+    fn upgrade<'q>(
+        &'q self,
+        question: &'q Question<'q>,
+        policy: &'q Policy,
+    ) -> Result<Outcome, ResolutionError> {
+        let installed = || self.environment.distributions.keys().cloned();
+        let changing: Latitudes = installed()
+            .filter(|name| policy.lets_change(name))
+            .map(|name| (name, Latitude::Any))
+            .collect();
+        let leaving: Latitudes = installed()
+            .filter(|name| policy.lets_leave(name))
+            .map(|name| (name, Latitude::Gone))
+            .collect();
+        let unchangeable: BTreeSet<PackageName> = leaving
+            .keys()
+            .filter(|name| !policy.lets_change(name))
+            .cloned()
+            .collect();
+        // What the base violates is mended where that is possible; where it is not, it is no reason to give up. Nothing
+        // leaves unless it must.
+        let broken = !self.base.broken.is_empty();
+        let mut refusal = None;
+        for (mends_base, leaves) in [(true, false), (true, true), (false, false), (false, true)] {
+            if (!mends_base && !broken) || (leaves && leaving.is_empty()) {
+                continue;
+            }
+            let mut terms = Terms {
+                latitudes: changing.clone(),
+                mends_base: mends_base && broken,
+                newest_first: true,
+                ..Terms::default()
+            };
+            if leaves {
+                terms.latitudes.extend(leaving.clone());
+                terms.unchangeable.clone_from(&unchangeable);
+            }
+            let provider = Provider::new(question, terms);
+            match solve(&provider) {
+                Ok(decisions) => {
+                    let mut search = Search::new(question, policy)
+                        .mending_the_base(mends_base && broken)
+                        .with_attempts(ATTEMPTS);
+                    for name in minimal::requested(question) {
+                        if let Some(version) = decisions.get(&SolverPackage::Project(name.clone()))
+                        {
+                            search = search.within(&name, VersionSet::singleton(version.clone()));
+                        }
+                    }
+                    return Ok(Outcome::Resolution(match search.cheapest(None)? {
+                        Found::Answer(fewest) => {
+                            solution::describe(&fewest.provider, &fewest.decisions)?
+                        }
+                        _ => Resolution {
+                            proven_smallest: false,
+                            ..solution::describe(&provider, &decisions)?
+                        },
+                    }));
+                }
+                Err(Failure::Unsolvable(proof)) => {
+                    refusal = Some(Refusal {
+                        provider,
+                        proof,
+                        bound: Vec::new(),
+                        staying: Vec::new(),
+                    });
+                }
+                Err(Failure::Error(error)) => return Err(error),
+            }
+        }
+        let Some(refusal) = refusal else {
+            return Err(no_limit());
+        };
+        Ok(Outcome::Conflict(self.conflict(refusal, question, policy)?))
+    }
+
+    /// Explains why there is no answer, and looks for what would be one.
+    fn conflict(
+        &self,
+        refusal: Refusal<'_>,
+        question: &Question<'_>,
+        policy: &Policy,
+    ) -> Result<Conflict, ResolutionError> {
+        let request = question.request;
+        let explanation = conflict::explain(&refusal.provider, &refusal.proof);
+        dismantle(*refusal.proof);
+        let relaxed = self.relaxed(request, policy)?;
+        let mut way_out = WayOut::default();
+        if policy.aim == Aim::Hold {
+            let policy = Policy {
+                aim: Aim::Minimal,
+                ..policy.clone()
+            };
+            way_out = unless_unknown(way_out_by_changes(question, &policy))?;
+        } else {
+            way_out.bound = refusal.bound;
+            way_out.staying = refusal.staying;
+        }
+        if way_out.smallest_change.is_none() {
+            way_out.removals = unless_unknown(removals(question, policy, &way_out.staying))?;
+        }
+        let obstacle = |name: &PackageName| Some((name.clone(), policy.fixed.get(name)?.clone()));
+        Ok(Conflict {
+            facts: explanation.facts,
+            besides: explanation.besides,
+            fitting: self.fitting(request, policy)?,
+            without_constraints: if relaxed.is_empty() {
+                self.without_constraints(request, policy)?
+            } else {
+                Vec::new()
+            },
+            relaxed,
+            obstacles: way_out.bound.iter().filter_map(obstacle).collect(),
+            smallest_change: way_out.smallest_change,
+            removals: way_out.removals,
+            broken_base: self.base.broken.clone(),
+        })
     }
 
     /// For each requested project, the newest version that does fit when its own bounds are dropped and everything
     /// else of the request stands. Found by solving.
-    fn fitting(&self, request: &Request) -> Result<Vec<conflict::Fitting>, ResolutionError> {
+    fn fitting(
+        &self,
+        request: &Request,
+        policy: &Policy,
+    ) -> Result<Vec<conflict::Fitting>, ResolutionError> {
         let mut fitting = Vec::new();
         for position in 0..request.requirements.len() {
             let asked = &request.requirements[position].requirement;
@@ -154,11 +293,10 @@ impl<'a> Resolver<'a> {
             let version = if asked.specifiers.is_empty() {
                 None
             } else {
-                self.decisions(&relaxed)?.and_then(|decisions| {
-                    decisions
-                        .get(&SolverPackage::Project(asked.name.clone()))
-                        .cloned()
-                })
+                self.versions(&relaxed, policy)?
+                    .into_iter()
+                    .find(|(name, _)| *name == asked.name)
+                    .map(|(_, version)| version)
             };
             fitting.push(conflict::Fitting {
                 requested: asked.clone(),
@@ -173,6 +311,7 @@ impl<'a> Resolver<'a> {
     fn without_constraints(
         &self,
         request: &Request,
+        policy: &Policy,
     ) -> Result<Vec<(PackageName, Version)>, ResolutionError> {
         if request.constraints.is_empty() {
             return Ok(Vec::new());
@@ -181,31 +320,112 @@ impl<'a> Resolver<'a> {
             constraints: Vec::new(),
             ..request.clone()
         };
-        let decisions = self.decisions(&relaxed)?.unwrap_or_default();
-        Ok(relaxed
-            .requirements
-            .iter()
-            .filter_map(|requested| {
-                let name = &requested.requirement.name;
-                let version = decisions.get(&SolverPackage::Project(name.clone()))?;
-                Some((name.clone(), version.clone()))
-            })
-            .collect())
+        self.versions(&relaxed, policy)
     }
 
-    /// The solver's decisions for a request; `None` where there are none.
-    fn decisions(
+    /// The versions that the requested projects come to; empty where there is no answer, or none was found within
+    /// [`ATTEMPTS`].
+    fn versions(
         &self,
         request: &Request,
-    ) -> Result<Option<BTreeMap<SolverPackage, Version>>, ResolutionError> {
-        match solve(&self.provider(request)) {
-            Ok(decisions) => Ok(Some(decisions)),
-            Err(Failure::Unsolvable(proof)) => {
-                dismantle(*proof);
-                Ok(None)
+        policy: &Policy,
+    ) -> Result<Vec<(PackageName, Version)>, ResolutionError> {
+        let question = Question::new(self.environment, &self.base, self.index, request);
+        let mut search = Search::new(&question, policy).with_attempts(ATTEMPTS);
+        let found = search.best(None)?;
+        Ok(match found {
+            Found::Answer(answer) => minimal::requested(&question)
+                .into_iter()
+                .filter_map(|name| {
+                    let version = answer.version_of(&name)?.clone();
+                    Some((name, version))
+                })
+                .collect(),
+            Found::Nothing(refusal) => {
+                dismantle(*refusal.proof);
+                Vec::new()
             }
-            Err(Failure::Error(error)) => Err(error),
+            Found::TooDear | Found::GivenUp => Vec::new(),
+        })
+    }
+}
+
+/// What would let a request fit that does not.
+#[derive(Default)]
+struct WayOut {
+    smallest_change: Option<Box<Resolution>>,
+    /// Distributions that stand in the way and may not change.
+    bound: Vec<PackageName>,
+    /// Distributions that stand in the way however they change.
+    staying: Vec<PackageName>,
+    removals: Vec<PackageName>,
+}
+
+/// The smallest change of the base with which the request fits, or what stands in the way of any.
+fn way_out_by_changes(question: &Question<'_>, policy: &Policy) -> Result<WayOut, ResolutionError> {
+    let mut search = Search::new(question, policy).with_attempts(ATTEMPTS);
+    let mut way_out = WayOut::default();
+    match search.best(None)? {
+        Found::Answer(answer) => {
+            let resolution = solution::describe(&answer.provider, &answer.decisions)?;
+            way_out.smallest_change = Some(Box::new(resolution));
         }
+        Found::Nothing(refusal) => {
+            dismantle(*refusal.proof);
+            way_out.bound = refusal.bound;
+            way_out.staying = refusal.staying;
+        }
+        Found::TooDear | Found::GivenUp => {}
+    }
+    Ok(way_out)
+}
+
+/// The distributions, of those that stand in the way, whose removal alone lets the request fit.
+fn removals(
+    question: &Question<'_>,
+    policy: &Policy,
+    in_the_way: &[PackageName],
+) -> Result<Vec<PackageName>, ResolutionError> {
+    let mut removals = Vec::new();
+    for name in in_the_way.iter().take(REMOVALS_TRIED) {
+        let policy = Policy {
+            aim: Aim::Minimal,
+            may_leave: BTreeSet::from([name.clone()]),
+            ..policy.clone()
+        };
+        let mut search = Search::new(question, &policy).with_attempts(ATTEMPTS);
+        match search.cheapest(None)? {
+            Found::Answer(_) => removals.push(name.clone()),
+            Found::Nothing(refusal) => dismantle(*refusal.proof),
+            Found::TooDear | Found::GivenUp => {}
+        }
+    }
+    Ok(removals)
+}
+
+/// A hint that the index could not be asked for is none: the "no" stands without it.
+fn unless_unknown<T: Default>(hint: Result<T, ResolutionError>) -> Result<T, ResolutionError> {
+    match hint {
+        Err(ResolutionError::Index(_)) => Ok(T::default()),
+        other => other,
+    }
+}
+
+/// A search without a limit ended by one.
+fn no_limit() -> ResolutionError {
+    ResolutionError::Solver("a search without a limit ran into one".to_owned())
+}
+
+fn refuse_direct_references(request: &Request) -> Result<(), ResolutionError> {
+    let direct = request
+        .requirements
+        .iter()
+        .find(|requested| requested.requirement.url.is_some());
+    match direct {
+        Some(direct) => Err(ResolutionError::DirectReference(presentable(
+            &direct.requirement.to_string(),
+        ))),
+        None => Ok(()),
     }
 }
 
@@ -214,6 +434,12 @@ impl<'a> Resolver<'a> {
 pub fn foresight(environment: &Environment, request: &Request) -> Arc<dyn Foresight> {
     Arc::new(candidates::Outlook::new(environment, request))
 }
+
+/// Attempts at an answer that nobody asked for, only a hint, or something to be improved: in practice a few dozen suffice.
+const ATTEMPTS: usize = 100;
+
+/// How many distributions that stand in the way are tried to be removed, one at a time.
+const REMOVALS_TRIED: usize = 5;
 
 /// Why there are no decisions.
 enum Failure {
@@ -234,7 +460,10 @@ fn dismantle(proof: provider::Derivation) {
     }
 }
 
-fn solve(provider: &Provider<'_>) -> Result<BTreeMap<SolverPackage, Version>, Failure> {
+/// The chosen version of every package.
+type Decisions = BTreeMap<SolverPackage, Version>;
+
+fn solve(provider: &Provider<'_>) -> Result<Decisions, Failure> {
     let mut promoted = Vec::new();
     loop {
         let answer = match pubgrub::resolve(provider, SolverPackage::Root, provider::root_version())

@@ -3,8 +3,12 @@
 //! How each rule is told to the solver:
 //!
 //! - *The base is held*: an installed distribution has one version, its own, and nothing of it is told before somebody
-//!   requires it. Requirements within the base need not be told at all, because both ends of each are fixed; those that
-//!   are violated already must not be told.
+//!   requires it. Requirements within the base need not be told at all where both ends are fixed; those that are
+//!   violated already must not be told, unless the answer is to mend them.
+//! - *A distribution that may move* stays in the base, so the root requires it, in any version; its installed version
+//!   comes first. What held distributions require of it is told as theirs, and the root requires them, too: so a proof
+//!   names them.
+//! - *A distribution that leaves* is a project like any other that is not installed.
 //! - *A requirement of the base on a project that is not installed* binds the project without bringing it in. PubGrub
 //!   knows only "requires", so it is turned around: a version that the requirement rules out requires its requirer in
 //!   any version but the installed one, which is not to be had.
@@ -13,7 +17,6 @@
 
 use std::cell::RefCell;
 use std::cmp::Reverse;
-use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -30,65 +33,24 @@ use crate::packaging::requirement::presentable;
 use crate::packaging::{ExtraName, PackageName, Requirement, Version, VersionSet, specifiers};
 
 use super::base::{self, BaseFacts};
-use super::candidates::{Admission, Candidates};
-use super::package::SolverPackage;
+use super::candidates::{Candidates, Installable};
+use super::latitude::Latitude;
+use super::package::{SolverPackage, binding, bound};
+use super::question::{Question, Terms};
 use super::request::Request;
+pub use super::unusable::Unusable;
+use super::urgency::Urgency;
+
+/// What a package requires, as the solver is told.
+pub(super) type Told = Vec<(SolverPackage, VersionSet)>;
 
 /// The proof that a request cannot be satisfied.
 pub type Derivation = DerivationTree<SolverPackage, VersionSet, Unusable>;
-
-/// A candidate that turned out not to be installable once its metadata was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unusable {
-    /// Its metadata breaks the specification.
-    InvalidMetadata(String),
-    /// Its metadata asks for another Python than its page on the index said.
-    RequiresPython(String),
-    /// It requires a direct reference, which is not on an index.
-    DirectReference(String),
-    /// It requires another version of itself.
-    RequiresItself(String),
-}
-
-impl fmt::Display for Unusable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::InvalidMetadata(reason) => write!(f, "its metadata is invalid: {reason}"),
-            Self::RequiresPython(specifiers) => write!(f, "it requires Python {specifiers}"),
-            Self::DirectReference(requirement) => {
-                write!(
-                    f,
-                    "it requires `{requirement}`, which is not a version on an index"
-                )
-            }
-            Self::RequiresItself(requirement) => {
-                write!(f, "it requires `{requirement}`, another version of itself")
-            }
-        }
-    }
-}
 
 /// The version of [`SolverPackage::Root`].
 #[must_use]
 pub fn root_version() -> Version {
     Version::new([0])
-}
-
-/// What the solver decides on: most pressing first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Urgency {
-    /// Every other project, the earlier met the earlier decided.
-    Ordinary,
-    /// Its range has been narrowed to one version.
-    OneVersion,
-    /// Stands in the way of others again and again: deciding it early spares backtracking.
-    Contested,
-    /// Asked for by the user, whose newest version matters most.
-    Requested,
-    /// Installed: there is nothing to decide.
-    Held,
-    /// The root.
-    Root,
 }
 
 /// How many conflicts, or failed candidates of a requested project, make a project contested.
@@ -100,15 +62,13 @@ const TRIES_BEFORE_BULK: u32 = 2;
 /// How many candidates the first bulk has; every further one has this many times what has been tried by then.
 const BULK: u32 = 3;
 
-/// The dependency provider of one resolution.
+/// The dependency provider of one attempt.
 pub struct Provider<'a> {
+    pub(super) question: &'a Question<'a>,
     pub(super) environment: &'a Environment,
     pub(super) base: &'a BaseFacts<'a>,
-    index: &'a dyn PackageIndex,
     pub(super) request: &'a Request,
-    admission: Arc<Admission>,
-    python: Option<Version>,
-    candidates: RefCell<FxHashMap<PackageName, Rc<Candidates>>>,
+    pub(super) terms: Terms,
     order: RefCell<FxHashMap<PackageName, u32>>,
     chosen: RefCell<FxHashMap<PackageName, Version>>,
     tries: RefCell<FxHashMap<PackageName, u32>>,
@@ -116,23 +76,22 @@ pub struct Provider<'a> {
 }
 
 impl<'a> Provider<'a> {
-    /// A provider for one resolution.
+    /// A provider for one attempt.
     #[must_use]
-    pub fn new(
-        environment: &'a Environment,
-        base: &'a BaseFacts<'a>,
-        index: &'a dyn PackageIndex,
-        request: &'a Request,
-        admission: Arc<Admission>,
-    ) -> Self {
-        let provider = Self {
+    pub fn new(question: &'a Question<'a>, terms: Terms) -> Self {
+        let Question {
             environment,
             base,
-            index,
             request,
-            admission,
-            python: environment.interpreter.version.parse().ok(),
-            candidates: RefCell::default(),
+            index,
+            ..
+        } = *question;
+        let provider = Self {
+            question,
+            environment,
+            base,
+            request,
+            terms,
             order: RefCell::default(),
             chosen: RefCell::default(),
             tries: RefCell::default(),
@@ -182,26 +141,59 @@ impl<'a> Provider<'a> {
         true
     }
 
-    /// The installed distribution of that name.
+    /// The installed distribution of that name, if it is held at its version.
     pub(super) fn held(&self, name: &PackageName) -> Option<&'a InstalledDistribution> {
+        match self.terms.latitudes.get(name) {
+            Some(_) => None,
+            None => self.environment.distributions.get(name),
+        }
+    }
+
+    /// The installed distribution of that name, held or not.
+    pub(super) fn installed(&self, name: &PackageName) -> Option<&'a InstalledDistribution> {
         self.environment.distributions.get(name)
     }
 
-    /// The candidates of a project that is not installed.
+    /// Whether the installed distribution of that name need not be there in the end. It may be, if somebody requires it.
+    pub(super) fn may_leave(&self, name: &PackageName) -> bool {
+        self.terms.latitudes.get(name) == Some(&Latitude::Gone)
+    }
+
+    /// Whether `version` of `name` is what the base has.
+    pub(super) fn is_installed(&self, name: &PackageName, version: &Version) -> bool {
+        self.installed(name)
+            .is_some_and(|installed| installed.version == *version)
+    }
+
+    /// The index that is chosen from.
+    pub(super) fn index(&self) -> &'a dyn PackageIndex {
+        self.question.index
+    }
+
+    /// The candidates of a project that the index offers.
     pub(super) fn candidates(&self, name: &PackageName) -> Result<Rc<Candidates>, IndexError> {
-        if let Some(candidates) = self.candidates.borrow().get(name) {
-            return Ok(Rc::clone(candidates));
-        }
-        let project = self.index.project(name)?;
-        let candidates = Rc::new(Candidates::new(
-            name.clone(),
-            project,
-            Arc::clone(&self.admission),
-        ));
-        self.candidates
-            .borrow_mut()
-            .insert(name.clone(), Rc::clone(&candidates));
-        Ok(candidates)
+        self.question.candidates(name)
+    }
+
+    /// The candidates in `range` that an attempt on these terms may choose, in the order in which they are tried; the
+    /// installed version is not among them.
+    pub(super) fn newcomers<'c>(
+        &self,
+        name: &PackageName,
+        candidates: &'c Candidates,
+        range: &'c VersionSet,
+    ) -> impl Iterator<Item = (&'c Version, Rc<Installable>)> {
+        let installed = self.installed(name).map(|it| it.version.clone());
+        let upward = self.terms.latitudes.get(name) == Some(&Latitude::Upward);
+        let unchangeable = self.terms.unchangeable.contains(name);
+        candidates
+            .in_order(range)
+            .filter(move |_| !unchangeable)
+            .filter(move |(version, _)| match &installed {
+                Some(installed) if upward => *version > installed,
+                Some(installed) => *version != installed,
+                None => true,
+            })
     }
 
     /// The metadata of a candidate; the inner error says why it cannot be used.
@@ -216,6 +208,7 @@ impl<'a> Provider<'a> {
             )));
         };
         Ok(self
+            .question
             .index
             .metadata(&installable.wheel)?
             .map_err(Unusable::InvalidMetadata))
@@ -229,10 +222,15 @@ impl<'a> Provider<'a> {
         extra: Option<&ExtraName>,
     ) -> Result<Result<Vec<Requirement>, Unusable>, IndexError> {
         let markers = &self.environment.markers;
-        if let Some(distribution) = self.held(name) {
-            return Ok(Ok(extra.map_or_else(Vec::new, |extra| {
-                base::requirements_of_extra(distribution, extra, markers)
-            })));
+        if let Some(distribution) = self.installed(name)
+            && distribution.version == *version
+        {
+            return Ok(Ok(match extra {
+                Some(extra) => {
+                    self.all_overridden(base::requirements_of_extra(distribution, extra, markers))
+                }
+                None => self.binding(name, None).collect(),
+            }));
         }
         let metadata = match self.metadata(name, version)? {
             Ok(metadata) => metadata,
@@ -241,7 +239,7 @@ impl<'a> Provider<'a> {
         let mut requirements = metadata.requires_dist.clone();
         let Some(extra) = extra else {
             requirements.retain(|requirement| requirement.applies(markers));
-            return Ok(Ok(requirements));
+            return Ok(Ok(self.all_overridden(requirements)));
         };
         match metadata.requires_with_extra(extra) {
             Ok(of_extras) => requirements.extend(of_extras),
@@ -250,14 +248,24 @@ impl<'a> Provider<'a> {
         requirements.retain(|requirement| {
             requirement.applies_with_extra(markers, extra) && !requirement.applies(markers)
         });
-        Ok(Ok(requirements))
+        Ok(Ok(self.all_overridden(requirements)))
+    }
+
+    fn all_overridden(&self, mut requirements: Vec<Requirement>) -> Vec<Requirement> {
+        if !self.question.overrides.is_empty() {
+            requirements = requirements
+                .into_iter()
+                .flat_map(|requirement| self.question.overridden(requirement))
+                .collect();
+        }
+        requirements
     }
 
     /// The versions of `name` that satisfy a requirement on it, as the solver is told.
     pub(super) fn accepted(&self, requirement: &Requirement) -> VersionSet {
         let mut set = requirement.version_set();
-        if self.held(&requirement.name).is_some() {
-            for (_, allowed) in self.admission.constraints(&requirement.name) {
+        if self.installed(&requirement.name).is_some() {
+            for (_, allowed) in self.question.admission.constraints(&requirement.name) {
                 set = set.intersection(allowed);
             }
         }
@@ -266,7 +274,8 @@ impl<'a> Provider<'a> {
 
     /// The constraints of the request that rule out `version` of `name`, as texts.
     pub(super) fn constraints_against(&self, name: &PackageName, version: &Version) -> Vec<String> {
-        self.admission
+        self.question
+            .admission
             .constraints(name)
             .iter()
             .filter(|(_, allowed)| !allowed.contains(version))
@@ -274,23 +283,39 @@ impl<'a> Provider<'a> {
             .collect()
     }
 
-    fn push(&self, requirement: &Requirement, into: &mut Vec<(SolverPackage, VersionSet)>) {
+    fn push(&self, requirement: &Requirement, into: &mut Told) {
         let set = self.accepted(requirement);
+        self.push_versions(requirement, &set, SolverPackage::Extra, into);
+    }
+
+    pub(super) fn push_versions(
+        &self,
+        requirement: &Requirement,
+        set: &VersionSet,
+        extra_package: impl Fn(PackageName, ExtraName) -> SolverPackage,
+        into: &mut Told,
+    ) {
         self.order_of(&requirement.name);
-        if self.held(&requirement.name).is_none() {
-            self.index.prefetch(&requirement.name, &set);
+        let is_there = self
+            .installed(&requirement.name)
+            .is_some_and(|installed| set.contains(&installed.version));
+        if !is_there && self.held(&requirement.name).is_none() {
+            self.question.index.prefetch(&requirement.name, set);
         }
         for extra in &requirement.extras {
             into.push((
-                SolverPackage::Extra(requirement.name.clone(), extra.clone()),
+                extra_package(requirement.name.clone(), extra.clone()),
                 set.clone(),
             ));
         }
-        into.push((SolverPackage::Project(requirement.name.clone()), set));
+        into.push((
+            SolverPackage::Project(requirement.name.clone()),
+            set.clone(),
+        ));
     }
 
     /// The position of a project in the order in which projects were met.
-    fn order_of(&self, name: &PackageName) -> u32 {
+    pub(super) fn order_of(&self, name: &PackageName) -> u32 {
         if let Some(position) = self.order.borrow().get(name) {
             return *position;
         }
@@ -300,10 +325,19 @@ impl<'a> Provider<'a> {
         position
     }
 
-    fn root_dependencies(&self) -> Vec<(SolverPackage, VersionSet)> {
+    fn root_dependencies(&self) -> Told {
         let mut dependencies = Vec::new();
         for requested in &self.request.requirements {
             self.push(&requested.requirement, &mut dependencies);
+        }
+        for (name, set) in &self.terms.bounds {
+            dependencies.push((SolverPackage::Project(name.clone()), set.clone()));
+        }
+        for package in self.staying() {
+            if let Some(name) = package.project() {
+                self.order_of(name);
+            }
+            dependencies.push((package, VersionSet::full()));
         }
         dependencies
     }
@@ -312,16 +346,35 @@ impl<'a> Provider<'a> {
         &self,
         name: &PackageName,
         version: &Version,
-    ) -> Result<Result<Vec<(SolverPackage, VersionSet)>, Unusable>, IndexError> {
-        if self.held(name).is_some() {
-            return Ok(Ok(Vec::new()));
+    ) -> Result<Result<Told, Unusable>, IndexError> {
+        let mut dependencies = Vec::new();
+        // What need not be there is told of its extras only once it is.
+        if self.may_leave(name) {
+            let in_force = self.base.extras.iter().filter(|(of, _)| of == name);
+            dependencies.extend(
+                in_force
+                    .filter(|(_, extra)| self.askers(name, extra).next().is_some())
+                    .map(|(_, extra)| SolverPackage::ExtraInForce(name.clone(), extra.clone()))
+                    .map(|package| (package, VersionSet::full())),
+            );
+        }
+        if self.is_installed(name, version) {
+            if self.may_leave(name) {
+                dependencies.push(binding(name, None, true));
+            }
+            let mut pushed = Ok(());
+            if !self.terms.latitudes.is_empty() || self.terms.mends_base {
+                pushed = self.push_binding(name, None, &mut dependencies);
+            }
+            return Ok(pushed.map(|()| dependencies));
         }
         self.fetch_ahead(name, version)?;
         let metadata = match self.metadata(name, version)? {
             Ok(metadata) => metadata,
             Err(unusable) => return Ok(Err(unusable)),
         };
-        if let (Some(requires_python), Some(python)) = (&metadata.requires_python, &self.python)
+        if let (Some(requires_python), Some(python)) =
+            (&metadata.requires_python, &self.question.python)
             && !specifiers::allows(requires_python, python)
         {
             return Ok(Err(Unusable::RequiresPython(requires_python.to_string())));
@@ -331,17 +384,30 @@ impl<'a> Provider<'a> {
             .requires_dist
             .iter()
             .filter(|requirement| requirement.applies(markers));
-        let mut dependencies = Vec::new();
-        if let Err(unusable) = self.push_all(name, version, None, applying, &mut dependencies) {
+        let pushed = if self.question.overrides.is_empty() {
+            self.push_all(name, version, None, applying, &mut dependencies)
+        } else {
+            let applying = self.all_overridden(applying.cloned().collect());
+            self.push_all(name, version, None, applying.iter(), &mut dependencies)
+        };
+        if let Err(unusable) = pushed {
             return Ok(Err(unusable));
         }
         for bound in self.base.on_absent.get(name).into_iter().flatten() {
-            if !specifiers::allows(&bound.requirement.specifiers, version) {
-                dependencies.push((
+            if self.question.overrides.contains_key(name)
+                || specifiers::allows(&bound.requirement.specifiers, version)
+            {
+                continue;
+            }
+            let extra = self.extra_of(bound);
+            dependencies.push(if extra.is_some() || self.may_leave(&bound.requirer) {
+                binding(&bound.requirer, extra, false)
+            } else {
+                (
                     SolverPackage::Project(bound.requirer.clone()),
                     VersionSet::singleton(bound.requirer_version.clone()).complement(),
-                ));
-            }
+                )
+            });
         }
         Ok(Ok(dependencies))
     }
@@ -351,7 +417,7 @@ impl<'a> Provider<'a> {
         name: &PackageName,
         version: &Version,
         extra: &ExtraName,
-    ) -> Result<Result<Vec<(SolverPackage, VersionSet)>, Unusable>, IndexError> {
+    ) -> Result<Result<Told, Unusable>, IndexError> {
         let requirements = match self.requirements(name, version, Some(extra))? {
             Ok(requirements) => requirements,
             Err(unusable) => return Ok(Err(unusable)),
@@ -377,7 +443,7 @@ impl<'a> Provider<'a> {
         version: &Version,
         of: Option<&ExtraName>,
         requirements: impl Iterator<Item = &'q Requirement>,
-        into: &mut Vec<(SolverPackage, VersionSet)>,
+        into: &mut Told,
     ) -> Result<(), Unusable> {
         for requirement in requirements {
             let text = || presentable(&requirement.without_marker().to_string());
@@ -402,6 +468,51 @@ impl<'a> Provider<'a> {
         Ok(())
     }
 
+    /// The version of a project that is not held which is tried next.
+    fn choose(
+        &self,
+        name: &PackageName,
+        range: &VersionSet,
+    ) -> Result<Option<Version>, IndexError> {
+        let installed = self
+            .installed(name)
+            .map(|it| &it.version)
+            .filter(|version| range.contains(version));
+        let newest_first = self.terms.newest_first && self.is_requested(name);
+        if let (Some(installed), false) = (installed, newest_first) {
+            return Ok(Some(installed.clone()));
+        }
+        let candidates = self.candidates(name)?;
+        let newcomer = self
+            .newcomers(name, &candidates, range)
+            .next()
+            .map(|(version, _)| version.clone());
+        // Stable versions first, as among candidates.
+        let rank = |version: &Version| (!version.any_prerelease(), version.clone());
+        Ok(newcomer
+            .into_iter()
+            .chain(installed.cloned())
+            .max_by_key(rank))
+    }
+
+    /// Whether an installed distribution has to move and cannot. An index that cannot be asked is told of later.
+    fn is_dead_end(&self, name: &PackageName, range: &VersionSet) -> bool {
+        self.installed(name).is_some_and(|installed| {
+            !range.contains(&installed.version)
+                && self.terms.latitudes.contains_key(name)
+                && self.candidates(name).is_ok_and(|candidates| {
+                    self.newcomers(name, &candidates, range).next().is_none()
+                })
+        })
+    }
+
+    fn is_requested(&self, name: &PackageName) -> bool {
+        self.request
+            .requirements
+            .iter()
+            .any(|requested| requested.requirement.name == *name)
+    }
+
     /// When candidates of a project fail one after the other, the next ones are fetched together, more each time: a
     /// search through fifty versions costs a few round trips instead of fifty.
     fn fetch_ahead(&self, name: &PackageName, version: &Version) -> Result<(), IndexError> {
@@ -419,7 +530,7 @@ impl<'a> Provider<'a> {
         if at == tries {
             let below = VersionSet::strictly_lower_than(version.clone());
             let candidates = self.candidates(name)?;
-            self.index.prefetch_metadata(
+            self.question.index.prefetch_metadata(
                 &mut candidates
                     .in_order(&below)
                     .take((tries * BULK) as usize)
@@ -453,12 +564,10 @@ impl DependencyProvider for Provider<'_> {
         if self.held(name).is_some() {
             return (Urgency::Held, false, Reverse(order), is_project);
         }
-        let urgency = if self
-            .request
-            .requirements
-            .iter()
-            .any(|requested| requested.requirement.name == *name)
-        {
+        if self.is_dead_end(name, range) {
+            return (Urgency::DeadEnd, false, Reverse(order), is_project);
+        }
+        let urgency = if self.is_requested(name) {
             Urgency::Requested
         } else if statistics.conflict_count() >= CONTESTED {
             Urgency::Contested
@@ -477,24 +586,22 @@ impl DependencyProvider for Provider<'_> {
         range: &VersionSet,
     ) -> Result<Option<Version>, IndexError> {
         let Some(name) = package.project() else {
-            return Ok(Some(root_version()));
+            // The root's only version is the one that says that nothing is bound.
+            let versions = [root_version(), bound()];
+            return Ok(versions.into_iter().find(|version| range.contains(version)));
         };
         if let Some(distribution) = self.held(name) {
             return Ok(range
                 .contains(&distribution.version)
                 .then(|| distribution.version.clone()));
         }
-        if matches!(package, SolverPackage::Extra(..))
+        if package.extra().is_some()
             && let Some(version) = self.chosen.borrow().get(name)
             && range.contains(version)
         {
             return Ok(Some(version.clone()));
         }
-        let candidates = self.candidates(name)?;
-        let version = candidates
-            .in_order(range)
-            .next()
-            .map(|(version, _)| version.clone());
+        let version = self.choose(name, range)?;
         if let (SolverPackage::Project(_), Some(version)) = (package, &version) {
             self.chosen
                 .borrow_mut()
@@ -510,8 +617,12 @@ impl DependencyProvider for Provider<'_> {
     ) -> Result<Dependencies<SolverPackage, VersionSet, Unusable>, IndexError> {
         let dependencies = match package {
             SolverPackage::Root => Ok(self.root_dependencies()),
+            SolverPackage::Binding(..) => Ok(Vec::new()),
             SolverPackage::Project(name) => self.project_dependencies(name, version)?,
             SolverPackage::Extra(name, extra) => self.extra_dependencies(name, version, extra)?,
+            SolverPackage::ExtraInForce(name, extra) => {
+                self.dependencies_in_force(name, version, extra)
+            }
         };
         Ok(match dependencies {
             Ok(dependencies) => {

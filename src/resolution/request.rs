@@ -9,6 +9,11 @@ pub struct Request {
     pub requirements: Vec<Requested>,
     /// Bounds on projects, should they come in (`-c`), markers already evaluated.
     pub constraints: Vec<Requested>,
+    /// What stands in the place of every requirement on its project that the index or the base states
+    /// (`--override`), markers already evaluated. Of several on one project all hold.
+    pub overrides: Vec<Requested>,
+    /// Files of the index that were uploaded at this time or later are left out (`--exclude-newer`).
+    pub exclude_newer: Option<jiff::Timestamp>,
 }
 
 /// A requirement and where the user wrote it.

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::environment::InstalledDistribution;
 use crate::package_index::{IndexError, IndexFile};
-use crate::packaging::{ExtraName, PackageName, Requirement, Version, VersionSet};
+use crate::packaging::{ExtraName, PackageName, Requirement, Version, VersionSet, specifiers};
 
 use super::base::BrokenRequirement;
 use super::package::SolverPackage;
@@ -16,10 +17,16 @@ pub struct Resolution {
     pub requested: Vec<Satisfied>,
     /// What must be added to the base, by name.
     pub added: Vec<Addition>,
+    /// What of the base gets another version, by name; empty where the base is held.
+    pub changed: Vec<Change>,
+    /// What leaves the base, by name; empty unless the policy lets something leave.
+    pub removed: Vec<Removal>,
     /// The installed distributions that satisfy a requirement of the request or of an addition, by name.
     pub held: Vec<Held>,
-    /// What the base itself violates, with or without the additions.
+    /// What the base itself violates and the answer does not mend.
     pub broken_base: Vec<BrokenRequirement>,
+    /// Whether the number of changes is proven to be the smallest: always, but for [`Aim::Upgrade`](super::policy::Aim).
+    pub proven_smallest: bool,
     /// What a person should know before using the answer, one sentence each.
     pub warnings: Vec<String>,
     /// The requested projects that are not the newest, in the order of the request.
@@ -67,6 +74,56 @@ pub struct Addition {
     pub compatible: Vec<IndexFile>,
 }
 
+/// An installed distribution that gets another version.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// The version that the base has.
+    pub from: Version,
+    /// What takes its place.
+    pub to: Addition,
+    /// Why the installed version cannot stay: what others of the result require of it, and what it requires of them.
+    /// Empty where it could stay and nobody looked for the smallest change.
+    pub reasons: Vec<Reason>,
+}
+
+impl Change {
+    /// Whether the new version is older than the installed one.
+    #[must_use]
+    pub fn is_downgrade(&self) -> bool {
+        self.to.version < self.from
+    }
+}
+
+/// An installed distribution that leaves the base.
+#[derive(Debug, Clone)]
+pub struct Removal {
+    /// Normalized name.
+    pub name: PackageName,
+    /// The version that the base has.
+    pub version: Version,
+    /// Why it cannot stay.
+    pub reasons: Vec<Reason>,
+}
+
+/// Why an installed distribution cannot stay as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// Somebody of the result requires another version of it.
+    Required {
+        /// Who: the request, an addition, or a distribution of the base that moves or stays.
+        by: Requirer,
+        /// The version of that distribution in the result; `None` for the request.
+        version: Option<Version>,
+    },
+    /// It requires something that the result has in another version: it moves along.
+    Requires {
+        /// What the installed version requires.
+        requirement: Requirement,
+        /// The version of that in the result; `None` where it has left.
+        version: Option<Version>,
+    },
+}
+
 /// An installed distribution that the answer leans on.
 #[derive(Debug, Clone)]
 pub struct Held {
@@ -87,6 +144,29 @@ pub struct Requirer {
     pub requirement: Requirement,
 }
 
+impl Resolution {
+    /// All that must be installed, additions and changes, by name.
+    #[must_use]
+    pub fn pins(&self) -> Vec<&Addition> {
+        let changed = self.changed.iter().map(|change| &change.to);
+        let mut pins: Vec<&Addition> = self.added.iter().chain(changed).collect();
+        pins.sort_by(|a, b| a.name.cmp(&b.name));
+        pins
+    }
+
+    /// As [`Resolution::pins`], in no order, for who knows more of the wheels than the index said.
+    pub fn pins_mut(&mut self) -> impl Iterator<Item = &mut Addition> {
+        let changed = self.changed.iter_mut().map(|change| &mut change.to);
+        self.added.iter_mut().chain(changed)
+    }
+
+    /// How many distributions of the base change or leave.
+    #[must_use]
+    pub fn changes(&self) -> usize {
+        self.changed.len() + self.removed.len()
+    }
+}
+
 /// Describes a solution.
 ///
 /// # Errors
@@ -95,15 +175,20 @@ pub fn describe(
     provider: &Provider<'_>,
     decisions: &BTreeMap<SolverPackage, Version>,
 ) -> Result<Resolution, IndexError> {
+    let result = Outlook {
+        provider,
+        decisions,
+    };
     let mut requirers = requirers(provider, decisions)?;
     let mut extras: BTreeMap<&PackageName, BTreeSet<ExtraName>> = BTreeMap::new();
     for package in decisions.keys() {
-        if let SolverPackage::Extra(name, extra) = package {
+        if let (Some(name), Some(extra)) = (package.project(), package.extra()) {
             extras.entry(name).or_default().insert(extra.clone());
         }
     }
     let mut warnings = Vec::new();
     let mut added = Vec::new();
+    let mut changed = Vec::new();
     let mut held = Vec::new();
     for (package, version) in decisions {
         let SolverPackage::Project(name) = package else {
@@ -111,15 +196,18 @@ pub fn describe(
         };
         let required_by = requirers.remove(name).unwrap_or_default();
         let extras = extras.remove(name).unwrap_or_default();
-        if let Some(distribution) = provider.held(name) {
-            warn_of_unknown_extras(
-                name,
-                version,
-                &distribution.provides_extra,
-                &extras,
-                &mut warnings,
-            );
+        let of_base = provider.environment.distributions.get(name);
+        if let Some(distribution) = of_base
+            && distribution.version == *version
+        {
             if !required_by.is_empty() {
+                warn_of_unknown_extras(
+                    name,
+                    version,
+                    &distribution.provides_extra,
+                    &extras,
+                    &mut warnings,
+                );
                 held.push(Held {
                     name: name.clone(),
                     version: version.clone(),
@@ -128,50 +216,200 @@ pub fn describe(
             }
             continue;
         }
-        let Some(installable) = provider.candidates(name)?.installable(version) else {
+        let Some(mut addition) =
+            addition(provider, name, version, extras, required_by, &mut warnings)?
+        else {
             continue;
         };
-        if let Ok(metadata) = provider.metadata(name, version)? {
-            let offered: Vec<String> = metadata
-                .provides_extra
-                .iter()
-                .map(ToString::to_string)
-                .collect();
-            warn_of_unknown_extras(name, version, &offered, &extras, &mut warnings);
+        match of_base {
+            None => added.push(addition),
+            Some(distribution) => {
+                let reasons = result.reasons(distribution, &addition.required_by);
+                addition
+                    .required_by
+                    .extend(result.requirers_that_stay(name));
+                changed.push(Change {
+                    from: distribution.version.clone(),
+                    reasons,
+                    to: addition,
+                });
+            }
         }
-        let is_requested = required_by.iter().any(|requirer| requirer.name.is_none());
-        if is_requested && version.any_prerelease() {
-            warnings.push(format!(
-                "{name} {version} is a pre-release: no stable version fits"
-            ));
-        }
-        if let Some(reason) = &installable.wheel.yanked {
-            let reason = if reason.is_empty() {
-                String::new()
-            } else {
-                format!(": {reason}")
-            };
-            warnings.push(format!(
-                "{name} {version} was yanked from the index{reason}"
-            ));
-        }
-        added.push(Addition {
-            name: name.clone(),
-            version: version.clone(),
-            extras,
-            required_by,
-            wheel: installable.wheel.clone(),
-            compatible: installable.compatible.clone(),
-        });
     }
+    let removed = result.removed();
     Ok(Resolution {
         requested: requested(provider, decisions),
+        broken_base: result.broken_base(),
         added,
+        changed,
+        removed,
         held,
-        broken_base: provider.base.broken.clone(),
+        proven_smallest: true,
         warnings,
         behind: behind(provider, decisions)?,
     })
+}
+
+/// What must be installed for `version` of `name`; `None` for what is no candidate.
+fn addition(
+    provider: &Provider<'_>,
+    name: &PackageName,
+    version: &Version,
+    extras: BTreeSet<ExtraName>,
+    required_by: Vec<Requirer>,
+    warnings: &mut Vec<String>,
+) -> Result<Option<Addition>, IndexError> {
+    let Some(installable) = provider.candidates(name)?.installable(version) else {
+        return Ok(None);
+    };
+    if let Ok(metadata) = provider.metadata(name, version)? {
+        let offered: Vec<String> = metadata
+            .provides_extra
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        warn_of_unknown_extras(name, version, &offered, &extras, warnings);
+    }
+    let is_requested = required_by.iter().any(|requirer| requirer.name.is_none());
+    if is_requested && version.any_prerelease() {
+        warnings.push(format!(
+            "{name} {version} is a pre-release: no stable version fits"
+        ));
+    }
+    if let Some(reason) = &installable.wheel.yanked {
+        let reason = if reason.is_empty() {
+            String::new()
+        } else {
+            format!(": {reason}")
+        };
+        warnings.push(format!(
+            "{name} {version} was yanked from the index{reason}"
+        ));
+    }
+    Ok(Some(Addition {
+        name: name.clone(),
+        version: version.clone(),
+        extras,
+        required_by,
+        wheel: installable.wheel.clone(),
+        compatible: installable.compatible.clone(),
+    }))
+}
+
+/// The environment that a solution leads to.
+struct Outlook<'a> {
+    provider: &'a Provider<'a>,
+    decisions: &'a BTreeMap<SolverPackage, Version>,
+}
+
+impl<'a> Outlook<'a> {
+    /// The version of a project in the result; `None` where it is not there.
+    fn version(&self, name: &PackageName) -> Option<&'a Version> {
+        let decided = self.decisions.get(&SolverPackage::Project(name.clone()));
+        if decided.is_some() || self.provider.may_leave(name) {
+            return decided;
+        }
+        self.provider.installed(name).map(|it| &it.version)
+    }
+
+    /// Whether an installed distribution is in the result as it is.
+    fn stays(&self, name: &PackageName) -> bool {
+        let installed = self.provider.environment.distributions.get(name);
+        installed.is_some_and(|installed| self.version(name) == Some(&installed.version))
+    }
+
+    /// The requirements on `name` of distributions of the base that stay.
+    fn requirers_that_stay(&self, name: &PackageName) -> Vec<Requirer> {
+        let mut requirers = Vec::new();
+        for requirer in self.provider.base.requiring(name) {
+            if !self.stays(requirer) {
+                continue;
+            }
+            for required in self.provider.base.in_force(requirer) {
+                if required.requirement.name == *name && required.holds {
+                    requirers.push(Requirer {
+                        name: Some(requirer.clone()),
+                        requirement: required.requirement.clone(),
+                    });
+                }
+            }
+        }
+        requirers
+    }
+
+    /// Why an installed distribution cannot stay as it is: requirements of newcomers on it that its version does not
+    /// satisfy, and its own that the result does not.
+    fn reasons(&self, installed: &InstalledDistribution, required_by: &[Requirer]) -> Vec<Reason> {
+        let mut reasons: Vec<Reason> = required_by
+            .iter()
+            .filter(|by| {
+                let accepted = self.provider.accepted(&by.requirement);
+                !accepted.contains(&installed.version)
+            })
+            .map(|by| Reason::Required {
+                version: by
+                    .name
+                    .as_ref()
+                    .and_then(|name| self.version(name))
+                    .cloned(),
+                by: by.clone(),
+            })
+            .collect();
+        for required in self.provider.base.in_force(&installed.name) {
+            let requirement = &required.requirement;
+            // What the base violates is no reason, unless that is only because it does not have the project at all.
+            let of_base = self
+                .provider
+                .environment
+                .distributions
+                .get(&requirement.name);
+            if requirement.url.is_some() || (!required.holds && of_base.is_some()) {
+                continue;
+            }
+            let version = self.version(&requirement.name);
+            let is_violated = match version {
+                Some(version) => !specifiers::allows(&requirement.specifiers, version),
+                None => of_base.is_some(),
+            };
+            if is_violated {
+                reasons.push(Reason::Requires {
+                    requirement: requirement.clone(),
+                    version: version.cloned(),
+                });
+            }
+        }
+        reasons
+    }
+
+    /// The installed distributions that leave.
+    fn removed(&self) -> Vec<Removal> {
+        let base = self.provider.environment.distributions.values();
+        base.filter(|installed| self.version(&installed.name).is_none())
+            .map(|installed| Removal {
+                name: installed.name.clone(),
+                version: installed.version.clone(),
+                reasons: self.reasons(installed, &[]),
+            })
+            .collect()
+    }
+
+    /// What the base violates and goes on to violate.
+    fn broken_base(&self) -> Vec<BrokenRequirement> {
+        let broken = self.provider.base.broken.iter();
+        broken
+            .filter(|broken| {
+                let by = &broken.by;
+                self.stays(&by.requirer)
+                    && self.version(&by.requirement.name).is_none_or(|version| {
+                        !specifiers::allows(&by.requirement.specifiers, version)
+                    })
+            })
+            .map(|broken| BrokenRequirement {
+                by: broken.by.clone(),
+                installed: self.version(&broken.by.requirement.name).cloned(),
+            })
+            .collect()
+    }
 }
 
 fn requested(
@@ -187,7 +425,7 @@ fn requested(
             let version = decisions.get(&SolverPackage::Project(requirement.name.clone()))?;
             Some(Satisfied {
                 version: version.clone(),
-                held: provider.held(&requirement.name).is_some(),
+                held: provider.is_installed(&requirement.name, version),
                 requirement,
             })
         })
@@ -205,7 +443,7 @@ fn behind(
         let Some(version) = decisions.get(&SolverPackage::Project(name.clone())) else {
             continue;
         };
-        if provider.held(name).is_some() || behind.iter().any(|known| known.name == *name) {
+        if provider.is_installed(name, version) || behind.iter().any(|known| known.name == *name) {
             continue;
         }
         let candidates = provider.candidates(name)?;
@@ -215,9 +453,11 @@ fn behind(
                 allowed = allowed.intersection(&also.requirement.version_set());
             }
         }
-        let newest = candidates
-            .known_versions()
-            .find(|known| !known.any_prerelease() && allowed.contains(known));
+        // What a later index has is not preferred, where the user has its versions tried last.
+        let rank = candidates.rank_of(version);
+        let newest = candidates.known_versions().find(|known| {
+            !known.any_prerelease() && allowed.contains(known) && candidates.rank_of(known) <= rank
+        });
         if let Some(newest) = newest
             && newest > version
         {
@@ -253,7 +493,11 @@ fn requirers(
     }
     for (package, version) in decisions {
         let (name, extra) = match package {
-            SolverPackage::Root => continue,
+            SolverPackage::Root | SolverPackage::ExtraInForce(..) | SolverPackage::Binding(..) => {
+                continue;
+            }
+            // What stays in the base is no news, unless somebody new asks for an extra of it.
+            SolverPackage::Project(name) if provider.is_installed(name, version) => continue,
             SolverPackage::Project(name) => (name, None),
             SolverPackage::Extra(name, extra) => (name, Some(extra)),
         };
