@@ -133,6 +133,21 @@ impl Inspection {
         counts
     }
 
+    /// The notes on the environment. Why its interpreter is read is the first; the other ones are named by it only where
+    /// they are not listed.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        let are_listed = self.interpreters.len() > 1;
+        match &self.environment.choice {
+            Some(choice) if are_listed => [&choice.reason]
+                .into_iter()
+                .chain(&self.environment.notes)
+                .cloned()
+                .collect(),
+            _ => self.environment.all_notes().collect(),
+        }
+    }
+
     /// What conda recorded under the names of installed distributions. Where its version is not the one that is
     /// installed, something else has replaced it since.
     #[must_use]

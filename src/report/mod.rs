@@ -1,19 +1,27 @@
-//! Results as bytes: text for people, JSON for programs, requirements for installers, bills of materials for auditors.
+//! Results as bytes: text for people, JSON for programs, requirements and lock files for installers, bills of materials for auditors.
 //!
 //! Text may carry ANSI styles; whoever writes it to something that is not a terminal strips them.
 
+pub mod annotations;
 pub mod bill_of_materials;
 pub mod cache_usage;
+pub mod constraints;
 pub mod cyclonedx;
+pub mod dot;
+pub mod explanation;
 pub mod freeze;
 pub mod inspection;
 pub mod json;
 pub mod purl;
+pub mod pylock;
 pub mod requirements;
 pub mod spdx;
 pub mod text;
 
+use std::collections::BTreeMap;
+
 use crate::environment::{Environment, Provenance};
+use crate::packaging::PackageName;
 
 /// The base of an answer, as reports name it.
 #[derive(Debug, Clone)]
@@ -22,6 +30,9 @@ pub struct BaseLabel {
     pub reference: String,
     /// What the user wrote.
     pub asked: String,
+    /// The layers that brought the metadata of installed distributions, from 0, lowest first: of those that a conflict
+    /// names, where the base is an image.
+    pub layers: BTreeMap<PackageName, usize>,
 }
 
 /// Where the knowledge of a base comes from, as the end of a sentence without a full stop; `None` for a folder, which is

@@ -30,7 +30,7 @@ struct Inspect<'a> {
     /// Null unless sizes were asked for.
     total: Option<Total>,
     /// One sentence each.
-    notes: &'a [String],
+    notes: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -226,7 +226,7 @@ pub fn inspect(found: &Inspection) -> String {
             })
             .collect(),
         total: total(found),
-        notes: &environment.notes,
+        notes: found.notes(),
     };
     let mut text = serde_json::to_string_pretty(&shape).unwrap_or_default();
     text.push('\n');

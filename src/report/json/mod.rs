@@ -2,5 +2,9 @@
 
 pub mod cache;
 pub mod catalog;
+pub mod explain;
+pub mod facts;
+pub mod frontier;
 pub mod inspect;
+mod solution;
 pub mod v1;

@@ -3,13 +3,15 @@
 use serde::Serialize;
 
 use crate::environment::{Environment, Provenance};
-use crate::packaging::Version;
-use crate::report::text::conflict::sentence;
+use crate::packaging::{PackageName, Version};
+use crate::report::text::facts::Speaker;
 use crate::report::{BaseLabel, provenance_note};
-use crate::resolution::base::{BaseRequirement, BrokenRequirement};
-use crate::resolution::conflict::Fact;
-use crate::resolution::solution::Requirer;
-use crate::resolution::{Conflict, Outcome};
+use crate::resolution::{Outcome, Policy};
+
+use super::facts::{self, BesidesLine, FactLine};
+use super::solution::{
+    Added, Changed, Fixed, Held, PolicyShape, Removed, Requested, Solution, Violation,
+};
 
 /// The answer of `imgtool resolve`.
 #[derive(Debug, Serialize)]
@@ -23,22 +25,41 @@ pub struct Resolve {
     requested: Vec<Requested>,
     /// What must be added to the base; empty where the request does not fit.
     added: Vec<Added>,
+    /// What of the base gets another version; empty where the request does not fit.
+    changed: Vec<Changed>,
+    /// What leaves the base; empty where the request does not fit.
+    removed: Vec<Removed>,
     /// Distributions of the base that the answer leans on.
     held: Vec<Held>,
+    /// What of the base might change.
+    policy: PolicyShape,
+    /// Whether no answer changes less of the base; null where the request does not fit.
+    proven_smallest: Option<bool>,
     /// Why the request does not fit; empty where it does.
     facts: Vec<FactLine>,
+    /// What would keep it out as well, were the facts different.
+    besides: Vec<BesidesLine>,
     /// The newest versions that would fit; empty where the request fits.
     fitting: Vec<Fitting>,
     /// What the requested projects come to without the constraints, where that helps.
     without_constraints: Vec<Pin>,
+    /// Each constraint without which the request would fit, dropped by itself.
+    relaxed_constraints: Vec<Relaxed>,
+    /// The smallest change of the base with which the request would fit; null where it fits, or where none would help.
+    smallest_change: Option<Solution>,
+    /// What the "no" rests on and no installer could change.
+    obstacles: Vec<Fixed>,
+    /// Distributions of the base of which the removal of one would let the request fit.
+    removals: Vec<String>,
     /// What the base violates by itself.
     base_violations: Vec<Violation>,
     /// What a person should know before using the answer.
     warnings: Vec<String>,
 }
 
+/// On what an answer rests.
 #[derive(Debug, Serialize)]
-struct Base {
+pub(super) struct Base {
     reference: String,
     asked: String,
     /// `snapshot`, `directory` or `image`.
@@ -58,63 +79,11 @@ struct Base {
 }
 
 #[derive(Debug, Serialize)]
-struct Requested {
-    name: String,
-    requirement: String,
-    version: Option<String>,
-    /// Whether the base has it.
-    held: bool,
-}
-
-#[derive(Debug, Serialize)]
-struct Added {
-    name: String,
-    version: String,
-    extras: Vec<String>,
-    required_by: Vec<By>,
-    wheel: Wheel,
-    /// SHA-256 of every wheel of this version that fits the base, lower-case hexadecimal.
-    sha256: Vec<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct Wheel {
-    filename: String,
-    url: String,
-    sha256: Option<String>,
-    /// Bytes.
-    size: Option<u64>,
-}
-
-#[derive(Debug, Serialize)]
-struct Held {
-    name: String,
-    version: String,
-    required_by: Vec<By>,
-}
-
-#[derive(Debug, Serialize)]
-struct By {
-    /// Null for the request.
-    name: Option<String>,
-    requirement: String,
-}
-
-#[derive(Debug, Default, Serialize)]
-struct FactLine {
-    kind: &'static str,
-    /// The fact as a sentence.
-    text: String,
-    /// The project that it is about.
-    project: String,
-    /// The extra of the project, where the fact is about one.
-    extra: Option<String>,
-    /// The versions of the project that it is about, newest first; of a held one, that of the base.
-    versions: Vec<String>,
-    /// What is required, one for each group of versions.
-    requirements: Vec<String>,
-    /// The distributions of the base that have a requirement on the project, or rule it out.
-    required_by: Vec<By>,
+struct Relaxed {
+    constraint: String,
+    /// The file and line it stands in.
+    origin: Option<String>,
+    versions: Vec<Pin>,
 }
 
 #[derive(Debug, Serialize)]
@@ -131,261 +100,159 @@ struct Fitting {
     version: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
-struct Violation {
-    distribution: String,
-    version: String,
-    requirement: String,
-    /// Null where the project is not installed.
-    installed: Option<String>,
-}
-
 /// Writes an outcome as one JSON document with a final newline.
 #[must_use]
 pub fn resolve(
     outcome: &Outcome,
     requested: &[String],
+    policy: &Policy,
     base: &BaseLabel,
     environment: &Environment,
     warnings: &[String],
 ) -> String {
     let shape = match outcome {
-        Outcome::Resolution(resolution) => Resolve {
-            schema: "imgtool.resolve/v1",
-            solvable: true,
-            base: base_shape(base, environment),
-            requested: resolution
-                .requested
+        Outcome::Resolution(resolution) => {
+            let Solution {
+                requested,
+                added,
+                changed,
+                removed,
+                held,
+                proven_smallest,
+            } = Solution::of(resolution);
+            Resolve {
+                requested,
+                added,
+                changed,
+                removed,
+                held,
+                proven_smallest: Some(proven_smallest),
+                base_violations: Violation::list(&resolution.broken_base),
+                ..Resolve::new(true, policy, base, environment, warnings)
+            }
+        }
+        Outcome::Conflict(conflict) => Resolve {
+            requested: conflict
+                .fitting
                 .iter()
-                .map(|satisfied| Requested {
-                    name: satisfied.requirement.name.to_string(),
-                    requirement: satisfied.requirement.to_string(),
-                    version: Some(satisfied.version.to_string()),
-                    held: satisfied.held,
+                .zip(requested)
+                .map(|(fitting, requirement)| Requested {
+                    name: fitting.requested.name.to_string(),
+                    requirement: requirement.clone(),
+                    version: None,
+                    held: fitting.held,
                 })
                 .collect(),
-            added: resolution
-                .added
+            facts: facts::lines(&Speaker { base, environment }, &conflict.facts),
+            besides: facts::besides(&Speaker { base, environment }, &conflict.besides),
+            fitting: conflict
+                .fitting
                 .iter()
-                .map(|added| Added {
-                    name: added.name.to_string(),
-                    version: added.version.to_string(),
-                    extras: added.extras.iter().map(ToString::to_string).collect(),
-                    required_by: by(&added.required_by),
-                    wheel: Wheel {
-                        filename: added.wheel.filename.clone(),
-                        url: added.wheel.url.clone(),
-                        sha256: added.wheel.sha256.clone(),
-                        size: added.wheel.size,
-                    },
-                    sha256: added
-                        .compatible
-                        .iter()
-                        .filter_map(|wheel| wheel.sha256.clone())
-                        .collect(),
+                .map(|fitting| Fitting {
+                    name: fitting.requested.name.to_string(),
+                    requirement: fitting.requested.without_marker().to_string(),
+                    version: fitting.version.as_ref().map(ToString::to_string),
                 })
                 .collect(),
-            held: resolution
-                .held
+            without_constraints: pins(&conflict.without_constraints),
+            relaxed_constraints: conflict
+                .relaxed
                 .iter()
-                .map(|held| Held {
-                    name: held.name.to_string(),
-                    version: held.version.to_string(),
-                    required_by: by(&held.required_by),
+                .map(|relaxed| Relaxed {
+                    constraint: relaxed.constraint.requirement.without_marker().to_string(),
+                    origin: relaxed.constraint.origin.clone(),
+                    versions: pins(&relaxed.versions),
                 })
                 .collect(),
-            facts: Vec::new(),
-            fitting: Vec::new(),
-            without_constraints: Vec::new(),
-            base_violations: violations(&resolution.broken_base),
-            warnings: warnings.to_vec(),
+            smallest_change: conflict.smallest_change.as_deref().map(Solution::of),
+            obstacles: conflict
+                .obstacles
+                .iter()
+                .map(|(name, obstacle)| Fixed::of(name.as_ref(), obstacle))
+                .collect(),
+            removals: conflict.removals.iter().map(ToString::to_string).collect(),
+            base_violations: Violation::list(&conflict.broken_base),
+            ..Resolve::new(false, policy, base, environment, warnings)
         },
-        Outcome::Conflict(conflict) => unsolvable(conflict, requested, base, environment, warnings),
     };
-    let mut text = serde_json::to_string_pretty(&shape).unwrap_or_default();
+    document(&shape)
+}
+
+/// One JSON document with a final newline.
+pub(super) fn document(shape: &impl Serialize) -> String {
+    let mut text = serde_json::to_string_pretty(shape).unwrap_or_default();
     text.push('\n');
     text
 }
 
-fn unsolvable(
-    conflict: &Conflict,
-    requested: &[String],
-    base: &BaseLabel,
-    environment: &Environment,
-    warnings: &[String],
-) -> Resolve {
-    Resolve {
-        schema: "imgtool.resolve/v1",
-        solvable: false,
-        base: base_shape(base, environment),
-        requested: conflict
-            .fitting
-            .iter()
-            .zip(requested)
-            .map(|(fitting, requirement)| Requested {
-                name: fitting.requested.name.to_string(),
-                requirement: requirement.clone(),
-                version: None,
-                held: fitting.held,
-            })
-            .collect(),
-        added: Vec::new(),
-        held: Vec::new(),
-        facts: conflict
-            .facts
-            .iter()
-            .map(|fact| fact_line(fact, environment))
-            .collect(),
-        fitting: conflict
-            .fitting
-            .iter()
-            .map(|fitting| Fitting {
-                name: fitting.requested.name.to_string(),
-                requirement: fitting.requested.without_marker().to_string(),
-                version: fitting.version.as_ref().map(ToString::to_string),
-            })
-            .collect(),
-        without_constraints: conflict
-            .without_constraints
-            .iter()
-            .map(|(name, version)| Pin {
-                name: name.to_string(),
-                version: version.to_string(),
-            })
-            .collect(),
-        base_violations: violations(&conflict.broken_base),
-        warnings: warnings.to_vec(),
+impl Resolve {
+    /// An answer of which nothing is known yet.
+    fn new(
+        solvable: bool,
+        policy: &Policy,
+        base: &BaseLabel,
+        environment: &Environment,
+        warnings: &[String],
+    ) -> Self {
+        Self {
+            schema: "imgtool.resolve/v1",
+            solvable,
+            base: Base::of(base, environment),
+            requested: Vec::new(),
+            added: Vec::new(),
+            changed: Vec::new(),
+            removed: Vec::new(),
+            held: Vec::new(),
+            policy: PolicyShape::of(policy),
+            proven_smallest: None,
+            facts: Vec::new(),
+            besides: Vec::new(),
+            fitting: Vec::new(),
+            without_constraints: Vec::new(),
+            relaxed_constraints: Vec::new(),
+            smallest_change: None,
+            obstacles: Vec::new(),
+            removals: Vec::new(),
+            base_violations: Vec::new(),
+            warnings: warnings.to_vec(),
+        }
     }
 }
 
-fn base_shape(base: &BaseLabel, environment: &Environment) -> Base {
-    let (source, made_from) = match &environment.provenance {
-        Provenance::Directory { .. } => ("directory", None),
-        Provenance::Image { .. } => ("image", None),
-        Provenance::Snapshot { made_from, .. } => ("snapshot", Some(made_from.clone())),
-    };
-    let (image, digest) = match &environment.provenance {
-        Provenance::Image { reference, digest } => (Some(reference.clone()), digest.clone()),
-        Provenance::Directory { .. } | Provenance::Snapshot { .. } => (None, None),
-    };
-    Base {
-        reference: base.reference.clone(),
-        asked: base.asked.clone(),
-        source,
-        made_from,
-        image,
-        digest,
-        note: provenance_note(environment),
-        python: environment.interpreter.version.clone(),
-        prefix: environment.interpreter.prefix.clone(),
-        architecture: environment.platform.architecture.clone(),
-        libc: environment.platform.libc.map(|libc| libc.to_string()),
-        distributions: environment.distributions.len(),
+impl Base {
+    pub(super) fn of(base: &BaseLabel, environment: &Environment) -> Self {
+        let (source, made_from) = match &environment.provenance {
+            Provenance::Directory { .. } => ("directory", None),
+            Provenance::Image { .. } => ("image", None),
+            Provenance::Snapshot { made_from, .. } => ("snapshot", Some(made_from.clone())),
+        };
+        let (image, digest) = match &environment.provenance {
+            Provenance::Image { reference, digest } => (Some(reference.clone()), digest.clone()),
+            Provenance::Directory { .. } | Provenance::Snapshot { .. } => (None, None),
+        };
+        Self {
+            reference: base.reference.clone(),
+            asked: base.asked.clone(),
+            source,
+            made_from,
+            image,
+            digest,
+            note: provenance_note(environment),
+            python: environment.interpreter.version.clone(),
+            prefix: environment.interpreter.prefix.clone(),
+            architecture: environment.platform.architecture.clone(),
+            libc: environment.platform.libc.map(|libc| libc.to_string()),
+            distributions: environment.distributions.len(),
+        }
     }
 }
 
-fn by(requirers: &[Requirer]) -> Vec<By> {
-    requirers
+fn pins(versions: &[(PackageName, Version)]) -> Vec<Pin> {
+    versions
         .iter()
-        .map(|requirer| By {
-            name: requirer.name.as_ref().map(ToString::to_string),
-            requirement: requirer.requirement.to_string(),
+        .map(|(name, version)| Pin {
+            name: name.to_string(),
+            version: version.to_string(),
         })
         .collect()
-}
-
-fn violations(broken: &[BrokenRequirement]) -> Vec<Violation> {
-    broken
-        .iter()
-        .map(|broken| Violation {
-            distribution: broken.by.requirer.to_string(),
-            version: broken.by.requirer_version.to_string(),
-            requirement: broken.by.requirement.to_string(),
-            installed: broken.installed.as_ref().map(ToString::to_string),
-        })
-        .collect()
-}
-
-fn fact_line(fact: &Fact, environment: &Environment) -> FactLine {
-    let texts = |versions: &[Version]| versions.iter().map(ToString::to_string).collect();
-    let of_base = |by: &BaseRequirement| By {
-        name: Some(by.requirer.to_string()),
-        requirement: by.requirement.to_string(),
-    };
-    let line = FactLine {
-        kind: kind(fact),
-        text: sentence(fact, environment),
-        ..FactLine::default()
-    };
-    match fact {
-        Fact::Asked { requirement, .. } => FactLine {
-            project: requirement.name.to_string(),
-            requirements: vec![requirement.to_string()],
-            ..line
-        },
-        Fact::Requires {
-            project,
-            extra,
-            bounds,
-            ..
-        } => FactLine {
-            project: project.to_string(),
-            extra: extra.as_ref().map(ToString::to_string),
-            versions: bounds
-                .iter()
-                .flat_map(|bound| bound.versions.iter().map(ToString::to_string))
-                .collect(),
-            requirements: bounds
-                .iter()
-                .map(|bound| bound.requirement.to_string())
-                .collect(),
-            ..line
-        },
-        Fact::Held {
-            name,
-            version,
-            required_by,
-            ..
-        } => FactLine {
-            project: name.to_string(),
-            versions: vec![version.to_string()],
-            required_by: required_by.iter().map(of_base).collect(),
-            ..line
-        },
-        Fact::BaseRequires { by, ruled_out } => FactLine {
-            project: by.requirement.name.to_string(),
-            versions: texts(ruled_out),
-            required_by: vec![of_base(by)],
-            ..line
-        },
-        Fact::UnknownProject { name } => FactLine {
-            project: name.to_string(),
-            ..line
-        },
-        Fact::NoCandidate { name, excluded, .. } => FactLine {
-            project: name.to_string(),
-            versions: excluded
-                .iter()
-                .flat_map(|(_, versions)| versions.iter().map(ToString::to_string))
-                .collect(),
-            ..line
-        },
-        Fact::Unusable { name, versions, .. } => FactLine {
-            project: name.to_string(),
-            versions: texts(versions),
-            ..line
-        },
-    }
-}
-
-fn kind(fact: &Fact) -> &'static str {
-    match fact {
-        Fact::Asked { .. } => "asked",
-        Fact::Requires { .. } => "requires",
-        Fact::Held { .. } => "held",
-        Fact::BaseRequires { .. } => "base-requires",
-        Fact::UnknownProject { .. } => "unknown-project",
-        Fact::NoCandidate { .. } => "no-candidate",
-        Fact::Unusable { .. } => "unusable",
-    }
 }

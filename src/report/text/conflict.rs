@@ -6,30 +6,29 @@ use std::fmt::Write as _;
 use crate::environment::Environment;
 use crate::packaging::{PackageName, Requirement, Version};
 use crate::report::BaseLabel;
-use crate::resolution::Conflict;
-use crate::resolution::base::BaseRequirement;
 use crate::resolution::candidates::Exclusion;
-use crate::resolution::conflict::{Bound, Fact, Fitting};
-use crate::resolution::request::Request;
+use crate::resolution::conflict::{Besides, Fact, Fitting};
+use crate::resolution::request::{Request, Requested};
+use crate::resolution::{Aim, Conflict, Policy};
 
+use super::facts::Speaker;
 use super::{BAD, HEADING, footer, words};
 
-/// How many distributions of the base a sentence names.
-const REQUIRERS_SHOWN: usize = 4;
-/// How many different bounds of one project on another are spelled out.
-const BOUNDS_SHOWN: usize = 3;
 /// How many requirements of the request the headline names.
 const REQUESTS_SHOWN: usize = 8;
 /// How many answers to what would fit are given.
 const FITTING_SHOWN: usize = 5;
-/// How many reasons why versions are no candidates are spelled out.
-const REASONS_SHOWN: usize = 4;
+/// How many changes of the base are spelled out.
+const CHANGES_SHOWN: usize = 4;
+/// How many pins that a version meets besides are spelled out.
+const BESIDES_SHOWN: usize = 6;
 
-/// Writes why `request` cannot be satisfied, and what could be.
+/// Writes why `request` cannot be satisfied under `policy`, and what could be.
 #[must_use]
 pub fn conflict(
     conflict: &Conflict,
     request: &Request,
+    policy: &Policy,
     base: &BaseLabel,
     environment: &Environment,
 ) -> String {
@@ -42,9 +41,16 @@ pub fn conflict(
     let subject = words::list(&asked, REQUESTS_SHOWN);
     let _ = if conflict.facts.iter().any(is_about_the_base) {
         let verb = if asked.len() == 1 { "does" } else { "do" };
+        let as_long = match policy.aim {
+            Aim::Hold if policy.may_change.is_empty() && policy.may_leave.is_empty() => {
+                "as long as nothing of the base changes"
+            }
+            Aim::Hold => "as long as nothing else of the base changes",
+            Aim::Minimal | Aim::Upgrade => "whatever of the base changes that may",
+        };
         writeln!(
             text,
-            "{BAD}{subject} {verb} not fit {}{BAD:#} as long as nothing of the base changes:\n",
+            "{BAD}{subject} {verb} not fit {}{BAD:#} {as_long}:\n",
             base.reference
         )
     } else {
@@ -55,31 +61,60 @@ pub fn conflict(
             base.reference
         )
     };
-    let indent = conflict.facts.len().to_string().len();
-    for (position, fact) in conflict.facts.iter().enumerate() {
-        let _ = writeln!(
-            text,
-            "  {:>indent$}. {}",
-            position + 1,
-            sentence(fact, environment)
-        );
+    let speaker = Speaker { base, environment };
+    text.push_str(&numbered(&speaker, &conflict.facts));
+    text.push_str(&also(&speaker, &conflict.besides));
+    if !conflict.obstacles.is_empty() {
+        let _ = writeln!(text, "\n{HEADING}What cannot change{HEADING:#}");
+        for (name, obstacle) in &conflict.obstacles {
+            let _ = writeln!(text, "  {name} cannot be replaced: {obstacle}");
+        }
     }
     text.push('\n');
     let _ = writeln!(
         text,
         "{HEADING}What would fit{HEADING:#} (found by solving)"
     );
-    for sentence in fitting_sentences(conflict, base) {
+    for sentence in ways_out(conflict, request, base) {
         let _ = writeln!(text, "  {sentence}");
     }
     text.push_str(&footer(base, environment));
     text
 }
 
+/// Facts, one a line, with their numbers.
+pub(super) fn numbered(speaker: &Speaker<'_>, facts: &[Fact]) -> String {
+    let mut text = String::new();
+    let indent = facts.len().to_string().len();
+    for (position, sentence) in speaker.sentences(facts).into_iter().enumerate() {
+        let _ = writeln!(text, "  {:>indent$}. {sentence}", position + 1);
+    }
+    text
+}
+
+/// What keeps the same versions out besides.
+pub(super) fn also(speaker: &Speaker<'_>, besides: &[Besides]) -> String {
+    if besides.is_empty() {
+        return String::new();
+    }
+    let mut text = format!("\n{HEADING}Without that there would still be{HEADING:#}\n");
+    for one in besides.iter().take(BESIDES_SHOWN) {
+        let _ = writeln!(text, "  {}", speaker.besides(one));
+    }
+    if besides.len() > BESIDES_SHOWN {
+        let rest = words::count(besides.len() - BESIDES_SHOWN, "further distribution");
+        let _ = writeln!(
+            text,
+            "  {rest} of the base in another version than is needed"
+        );
+    }
+    text
+}
+
 /// Whether another base could make a difference to this.
 fn is_about_the_base(fact: &Fact) -> bool {
     match fact {
-        Fact::Held { .. } | Fact::BaseRequires { .. } => true,
+        Fact::Held { .. } | Fact::BaseRequires { .. } | Fact::Stays { .. } => true,
         Fact::NoCandidate { excluded, .. } => excluded.iter().any(|(exclusion, _)| {
             matches!(
                 exclusion,
@@ -90,8 +125,10 @@ fn is_about_the_base(fact: &Fact) -> bool {
     }
 }
 
-/// What would fit: each relaxation of the request that helps, or that none does.
-fn fitting_sentences(conflict: &Conflict, base: &BaseLabel) -> Vec<String> {
+/// What would fit: each relaxation of the request, and each change of the base, that helps; or that none does.
+/// A sentence each, without a full stop.
+#[must_use]
+pub fn ways_out(conflict: &Conflict, request: &Request, base: &BaseLabel) -> Vec<String> {
     let projects: BTreeSet<&PackageName> = conflict
         .fitting
         .iter()
@@ -113,15 +150,52 @@ fn fitting_sentences(conflict: &Conflict, base: &BaseLabel) -> Vec<String> {
             words::count(rest, "further answer")
         ));
     }
-    if !conflict.without_constraints.is_empty() {
-        let versions: Vec<String> = conflict
-            .without_constraints
+    let pins = |versions: &[(PackageName, Version)]| {
+        let versions: Vec<String> = versions
             .iter()
             .map(|(name, version)| format!("{name} {version}"))
             .collect();
+        words::list(&versions, FITTING_SHOWN)
+    };
+    for relaxed in conflict.relaxed.iter().take(FITTING_SHOWN) {
+        sentences.push(format!(
+            "{}, without the constraint {}",
+            pins(&relaxed.versions),
+            constraint(&relaxed.constraint)
+        ));
+    }
+    if !conflict.without_constraints.is_empty() {
         sentences.push(format!(
             "{}, without the constraints",
-            words::list(&versions, FITTING_SHOWN)
+            pins(&conflict.without_constraints)
+        ));
+    }
+    if let Some(change) = &conflict.smallest_change {
+        let moves = change
+            .changed
+            .iter()
+            .map(|it| format!("{} {} -> {}", it.to.name, it.from, it.to.version));
+        let leaves = change
+            .removed
+            .iter()
+            .map(|it| format!("{} {} leaves", it.name, it.version));
+        let moves: Vec<String> = moves.chain(leaves).collect();
+        let verb = if moves.len() == 1 {
+            "changes"
+        } else {
+            "change"
+        };
+        sentences.push(format!(
+            "the request as it is, where {} of the base {verb} ({}): {}",
+            words::count(moves.len(), "distribution"),
+            words::list(&moves, CHANGES_SHOWN),
+            command(request, base, "--policy minimal")
+        ));
+    }
+    for name in conflict.removals.iter().take(FITTING_SHOWN) {
+        sentences.push(format!(
+            "the request as it is, without {name} in the base: {}",
+            command(request, base, &format!("--allow-remove {name}"))
         ));
     }
     if sentences.is_empty() {
@@ -131,6 +205,53 @@ fn fitting_sentences(conflict: &Conflict, base: &BaseLabel) -> Vec<String> {
         });
     }
     sentences
+}
+
+/// `protobuf<4` (c.txt:3).
+fn constraint(constraint: &Requested) -> String {
+    let text = constraint.requirement.without_marker();
+    match &constraint.origin {
+        Some(origin) => format!("{text} ({origin})"),
+        None => text.to_string(),
+    }
+}
+
+/// The command line that asks for the same with `option`.
+fn command(request: &Request, base: &BaseLabel, option: &str) -> String {
+    let mut words = vec!["imgtool resolve".to_owned(), base.reference.clone()];
+    let mut files: Vec<String> = Vec::new();
+    let mut add_file = |flag: &str, origin: &str| {
+        let file = origin.rsplit_once(':').map_or(origin, |(file, _)| file);
+        let word = format!("{flag} {}", quoted(file));
+        if !files.contains(&word) {
+            files.push(word);
+        }
+    };
+    for requested in &request.requirements {
+        match &requested.origin {
+            None => words.push(quoted(&requested.requirement.to_string())),
+            Some(origin) => add_file("-r", origin),
+        }
+    }
+    for constraint in &request.constraints {
+        if let Some(origin) = &constraint.origin {
+            add_file("-c", origin);
+        }
+    }
+    words.extend(files);
+    words.push(option.to_owned());
+    words.join(" ")
+}
+
+/// A word of a command line, in quotes where a shell would not leave it alone.
+fn quoted(word: &str) -> String {
+    let is_plain =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/' | ':' | '=' | '+');
+    if !word.is_empty() && word.chars().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
 }
 
 fn with_extras(requirement: &Requirement) -> String {
@@ -162,180 +283,8 @@ fn fitting_sentence(fitting: &Fitting, base: &BaseLabel, with_others: bool) -> O
     })
 }
 
-/// One fact as a sentence without a full stop.
-#[must_use]
-pub fn sentence(fact: &Fact, environment: &Environment) -> String {
-    match fact {
-        Fact::Asked {
-            requirement,
-            origin,
-        } => {
-            let asks = match origin {
-                Some(origin) => format!("{origin} asks for {requirement}"),
-                None => format!("you ask for {requirement}"),
-            };
-            if requirement.version_set().is_empty() {
-                format!("{asks}, which no version can satisfy")
-            } else {
-                asks
-            }
-        }
-        Fact::Requires {
-            project,
-            extra,
-            required,
-            bounds,
-        } => {
-            let subject = match extra {
-                Some(extra) => format!("{project}[{extra}]"),
-                None => project.to_string(),
-            };
-            requires(&subject, required, bounds)
-        }
-        Fact::Held {
-            name,
-            version,
-            required_by,
-            constraints,
-        } => held(name, version, required_by, constraints),
-        Fact::BaseRequires { by, ruled_out } => format!(
-            "the base has {} {}, which requires {} and so rules out {} {}",
-            by.requirer,
-            by.requirer_version,
-            by.requirement,
-            by.requirement.name,
-            words::versions(ruled_out)
-        ),
-        Fact::UnknownProject { name } => {
-            format!("no index has a project named {name}, and the base does not have it")
-        }
-        Fact::NoCandidate {
-            name,
-            excluded,
-            newest,
-        } => no_candidate(name, excluded, newest.as_ref(), environment),
-        Fact::Unusable {
-            name,
-            versions,
-            reason,
-        } => {
-            format!(
-                "{name} {} cannot be used: {}",
-                words::versions(versions),
-                words::one_line(reason)
-            )
-        }
-    }
-}
-
-fn requires(subject: &str, required: &PackageName, bounds: &[Bound]) -> String {
-    let needs = |requirement: &Requirement| {
-        if requirement.specifiers.is_empty() {
-            requirement.to_string()
-        } else {
-            let extras: Vec<String> = requirement.extras.iter().map(ToString::to_string).collect();
-            let extras = if extras.is_empty() {
-                String::new()
-            } else {
-                format!("[{}]", extras.join(","))
-            };
-            format!("{required}{extras}{}", words::bounds(requirement))
-        }
-    };
-    let mut parts: Vec<String> = bounds
-        .iter()
-        .take(BOUNDS_SHOWN)
-        .map(|bound| format!("{} {}", requirer(subject, bound), needs(&bound.requirement)))
-        .collect();
-    if bounds.len() > BOUNDS_SHOWN {
-        let rest: usize = bounds[BOUNDS_SHOWN..]
-            .iter()
-            .map(|bound| bound.versions.len())
-            .sum();
-        parts.push(format!(
-            "{} of {subject} set other bounds on {required}",
-            words::count(rest, "further version")
-        ));
-    }
-    parts.join("; ")
-}
-
-/// "mlflow 2.1.0 requires", "mlflow 2.0 to 2.1 (3 versions) require".
-fn requirer(subject: &str, bound: &Bound) -> String {
-    match bound.versions.as_slice() {
-        [one] => format!("{subject} {one} requires"),
-        several => format!("{subject} {} require", words::versions(several)),
-    }
-}
-
-fn held(
-    name: &PackageName,
-    version: &Version,
-    required_by: &[BaseRequirement],
-    constraints: &[String],
-) -> String {
-    let mut text = format!("the base has {name} {version}");
-    if !required_by.is_empty() {
-        let requirers: Vec<String> = required_by
-            .iter()
-            .map(|by| {
-                if by.requirement.specifiers.is_empty() {
-                    format!("{} {}", by.requirer, by.requirer_version)
-                } else {
-                    format!(
-                        "{} {} ({})",
-                        by.requirer,
-                        by.requirer_version,
-                        words::bounds(&by.requirement)
-                    )
-                }
-            })
-            .collect();
-        let _ = write!(
-            text,
-            ", required there by {}",
-            words::list(&requirers, REQUIRERS_SHOWN)
-        );
-    }
-    for constraint in constraints {
-        let _ = write!(text, "; the constraint {constraint} rules that out");
-    }
-    text
-}
-
-fn no_candidate(
-    name: &PackageName,
-    excluded: &[(Exclusion, Vec<Version>)],
-    newest: Option<&Version>,
-    environment: &Environment,
-) -> String {
-    if excluded.is_empty() {
-        return match newest {
-            Some(newest) => {
-                format!("the index has no such version of {name}; its newest is {newest}")
-            }
-            None => format!("the index has no files of {name}"),
-        };
-    }
-    let mut parts: Vec<String> = excluded
-        .iter()
-        .take(REASONS_SHOWN)
-        .map(|(exclusion, versions)| exclusion_sentence(name, exclusion, versions, environment))
-        .collect();
-    if excluded.len() > REASONS_SHOWN {
-        let rest: usize = excluded[REASONS_SHOWN..]
-            .iter()
-            .map(|(_, versions)| versions.len())
-            .sum();
-        parts.push(format!(
-            "{} of {name} cannot be installed for reasons of the same kind",
-            words::count(rest, "further version")
-        ));
-    }
-    parts.join("; ")
-}
-
-fn exclusion_sentence(
+/// That versions are no candidates, and why, as a sentence without a full stop.
+pub(super) fn exclusion_sentence(
     name: &PackageName,
     exclusion: &Exclusion,
     versions: &[Version],
@@ -347,7 +296,11 @@ fn exclusion_sentence(
     } else {
         ("require", "are")
     };
-    let has = if versions.len() == 1 { "has" } else { "have" };
+    let (has, were, them) = if versions.len() == 1 {
+        ("has", "was", "it")
+    } else {
+        ("have", "were", "them")
+    };
     match exclusion {
         Exclusion::RequiresPython(specifiers) => format!(
             "{subject} {verb} Python {}, the base has {}",
@@ -383,5 +336,11 @@ fn exclusion_sentence(
         Exclusion::Constraint(constraint) => {
             format!("{subject} {are} ruled out by the constraint {constraint}")
         }
+        Exclusion::TooNew(end) => format!(
+            "{subject} {were} not uploaded before {end}, so `--exclude-newer` leaves {them} out"
+        ),
+        Exclusion::UploadTimeUnknown => format!(
+            "the index does not say when {subject} {were} uploaded, so `--exclude-newer` leaves {them} out"
+        ),
     }
 }

@@ -85,9 +85,10 @@ pub fn inspect(found: &Inspection, shown: Shown, width: Option<usize>) -> String
             let _ = writeln!(text, "  {line}");
         }
     }
-    if !environment.notes.is_empty() {
+    let notes = found.notes();
+    if !notes.is_empty() {
         let _ = writeln!(text, "\n{HEADING}notes{HEADING:#}");
-        for note in &environment.notes {
+        for note in &notes {
             let _ = writeln!(text, "- {}", one_line(note));
         }
     }

@@ -2,8 +2,13 @@
 
 pub mod cache;
 pub mod catalog;
+pub mod changes;
 pub mod conflict;
+pub mod explain;
+pub mod facts;
+pub mod frontier;
 pub mod inspect;
+pub mod limits;
 pub mod resolution;
 pub mod table;
 pub mod words;

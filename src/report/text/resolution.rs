@@ -8,7 +8,7 @@ use crate::resolution::Resolution;
 use crate::resolution::solution::Requirer;
 
 use super::table::table;
-use super::{GOOD, footer, words};
+use super::{GOOD, changes, footer, words};
 
 /// How many requested projects the headline names.
 const REQUESTS_SHOWN: usize = 8;
@@ -38,7 +38,7 @@ pub fn resolution(
             "{GOOD}nothing to add to {}:{GOOD:#} no requirement applies to it",
             base.reference
         );
-    } else if resolution.added.is_empty() {
+    } else if resolution.added.is_empty() && resolution.changes() == 0 {
         let _ = writeln!(
             text,
             "{GOOD}{} {verb} {}:{GOOD:#} the base has all of it, nothing to add",
@@ -48,11 +48,14 @@ pub fn resolution(
     } else {
         let _ = writeln!(
             text,
-            "{GOOD}{} {verb} {}:{GOOD:#} {} to add, nothing of the base changes",
+            "{GOOD}{} {verb} {}:{GOOD:#} {}",
             words::list(&asked, REQUESTS_SHOWN),
             base.reference,
-            words::count(resolution.added.len(), "distribution"),
+            what_it_takes(resolution),
         );
+    }
+    text.push_str(&changes::tables(resolution, width));
+    if !resolution.added.is_empty() {
         let rows: Vec<[String; 3]> = resolution
             .added
             .iter()
@@ -91,6 +94,46 @@ pub fn resolution(
     }
     text.push_str(&footer(base, environment));
     text
+}
+
+/// How much is added, changed and removed.
+fn what_it_takes(resolution: &Resolution) -> String {
+    let added = resolution.added.len();
+    if resolution.changes() == 0 {
+        return format!(
+            "{} to add, nothing of the base changes",
+            words::count(added, "distribution")
+        );
+    }
+    // The first part says what is counted, and which base is meant.
+    let mut parts = Vec::new();
+    if added > 0 {
+        parts.push(format!("{} to add", words::count(added, "distribution")));
+    }
+    for (number, verb) in [
+        (resolution.changed.len(), "change"),
+        (resolution.removed.len(), "remove"),
+    ] {
+        if number == 0 {
+            continue;
+        }
+        parts.push(match parts.len() {
+            0 => format!(
+                "{} of the base to {verb}",
+                words::count(number, "distribution")
+            ),
+            _ if verb == "remove" && !resolution.changed.is_empty() => {
+                format!("{number} to {verb}")
+            }
+            _ => format!("{number} of the base to {verb}"),
+        });
+    }
+    let proven = if resolution.proven_smallest {
+        " (proven fewest)"
+    } else {
+        ""
+    };
+    format!("{}{proven}", parts.join(", "))
 }
 
 fn why(required_by: &[Requirer]) -> String {

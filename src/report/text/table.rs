@@ -137,9 +137,37 @@ pub(super) fn cut(text: &str, width: usize) -> String {
     kept
 }
 
+/// Breaks a text at its spaces into lines of at most `width` terminal cells; a word that is longer is cut. `width` of
+/// `None` breaks nothing.
+pub(super) fn wrap(text: &str, width: Option<usize>) -> Vec<String> {
+    let Some(width) = width else {
+        return vec![text.to_owned()];
+    };
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        let word = cut(word, width);
+        match lines.last_mut() {
+            Some(line) if line.width() + 1 + word.width() <= width => {
+                line.push(' ');
+                line.push_str(&word);
+            }
+            _ => lines.push(word),
+        }
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_break_at_spaces_and_only_words_are_cut() {
+        assert_eq!(wrap("one two three", None), ["one two three"]);
+        assert_eq!(wrap("one two three", Some(7)), ["one two", "three"]);
+        assert_eq!(wrap("one 日本日本 x", Some(6)), ["one", "日本…", "x"]);
+        assert_eq!(wrap("", Some(6)), [""]);
+    }
 
     #[test]
     fn columns_align_by_terminal_cells_and_the_last_is_cut() {

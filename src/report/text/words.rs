@@ -3,6 +3,7 @@
 use std::fmt::Display;
 
 use crate::packaging::{Requirement, Version};
+use crate::resolution::conflict::Span;
 
 /// `one`, `one and two`, `one, two and three`, `one, two and 5 more`: at most `most` items by name.
 #[must_use]
@@ -87,6 +88,37 @@ pub fn versions(versions: &[Version]) -> String {
     }
 }
 
+/// Some versions of a project as the subject of a sentence, and whether it is a plural: `mlflow 2.1.0`, `every version of
+/// mlflow from 2.13.0`, `mlflow 2.0.1 to 2.1.0`, `12 versions of mlflow between 1.0 and 2.1.0`. `versions` newest first;
+/// at the ends stand stable ones where there are any.
+#[must_use]
+pub fn versions_of(project: &str, versions: &[Version], span: Span) -> (String, bool) {
+    let stable: Vec<&Version> = versions
+        .iter()
+        .filter(|version| !version.any_prerelease())
+        .collect();
+    let named: Vec<&Version> = if stable.is_empty() {
+        versions.iter().collect()
+    } else {
+        stable
+    };
+    let (Some(new), Some(old)) = (named.first(), named.last()) else {
+        return (format!("no version of {project}"), false);
+    };
+    match (span, named.len()) {
+        (Span::Every, _) => (format!("every version of {project}"), false),
+        (_, 1) => (format!("{project} {new}"), false),
+        (Span::From, _) => (format!("every version of {project} from {old}"), false),
+        (Span::UpTo, _) => (format!("every version of {project} up to {new}"), false),
+        (_, 2) => (format!("{project} {old} and {new}"), true),
+        (Span::Between, _) => (format!("{project} {old} to {new}"), true),
+        (Span::Scattered, count) => (
+            format!("{count} versions of {project} between {old} and {new}"),
+            true,
+        ),
+    }
+}
+
 /// The bounds of a requirement: `>=3,<4`, or `in any version`.
 #[must_use]
 pub fn bounds(requirement: &Requirement) -> String {
@@ -117,6 +149,37 @@ mod tests {
         assert_eq!(versions(&parsed), "2.0 to 3.0 (3 versions)");
         assert_eq!(versions(&parsed[..2]), "2.5 and 3.0");
         assert_eq!(count(1, "version"), "1 version");
+    }
+
+    #[test]
+    fn versions_are_said_as_a_person_would() {
+        let parse = |texts: &[&str]| -> Vec<Version> {
+            let versions = texts.iter();
+            versions
+                .map(|text| text.parse().expect("a version"))
+                .collect()
+        };
+        let all = parse(&["3.0rc1", "2.5", "2.0", "1.5", "1.0"]);
+        let say = |versions: &[&str]| {
+            let versions = parse(versions);
+            versions_of("a", &versions, Span::of(&versions, &all))
+        };
+        assert_eq!(say(&["2.0"]), ("a 2.0".to_owned(), false));
+        let every = ("every version of a".to_owned(), false);
+        assert_eq!(say(&["3.0rc1", "2.5", "2.0", "1.5", "1.0"]), every);
+        assert_eq!(say(&["2.5", "2.0", "1.5", "1.0"]), every);
+        assert_eq!(say(&["2.5", "2.0"]).0, "every version of a from 2.0");
+        assert_eq!(
+            say(&["2.0", "1.5", "1.0"]).0,
+            "every version of a up to 2.0"
+        );
+        assert_eq!(say(&["2.0", "1.5"]), ("a 1.5 and 2.0".to_owned(), true));
+        assert_eq!(say(&["2.5", "1.0"]), ("a 1.0 and 2.5".to_owned(), true));
+        assert_eq!(
+            say(&["2.5", "2.0", "1.0"]).0,
+            "3 versions of a between 1.0 and 2.5"
+        );
+        assert_eq!(say(&["3.0rc1"]).0, "a 3.0rc1");
     }
 
     #[test]
