@@ -4,14 +4,17 @@
 //! the program carries stands in for it where it is exact (the tag still leads to the digest that the snapshot was read
 //! from), where the registry cannot be reached, and where the user wants no network. Which it was is always told.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::catalog::snapshot::Snapshot;
 use crate::catalog::{Catalog, Entry};
 use crate::environment::{
-    Environment, FoundInterpreter, Search, list_interpreters, read_directory,
+    Environment, FoundInterpreter, PipPlaces, PipSettings, Search, home_of, list_interpreters,
+    read_directory, read_pip_settings,
 };
 use crate::http::HttpError;
 use crate::package_index::Clock;
@@ -52,6 +55,8 @@ pub struct BaseSettings {
     pub progress: Arc<dyn LayerProgress + Send + Sync>,
     /// Whether all interpreters of the root are listed.
     pub lists_interpreters: bool,
+    /// Whether it is read what the root's pip is told.
+    pub reads_pip_settings: bool,
 }
 
 impl Default for BaseSettings {
@@ -67,6 +72,7 @@ impl Default for BaseSettings {
             clock: Arc::new(|| 0),
             progress: Arc::new(Silent),
             lists_interpreters: false,
+            reads_pip_settings: false,
         }
     }
 }
@@ -103,6 +109,8 @@ pub struct OpenBase {
     /// All interpreters of the root, where they were asked for and the root is the base: around a prefix lies the rest of
     /// the machine, about which nobody asked.
     pub interpreters: Vec<FoundInterpreter>,
+    /// What the pip of the root is told, where that was asked for.
+    pub pip_settings: Option<PipSettings>,
     /// The image, where it is one.
     pub image: Option<ImageFacts>,
     /// What is worth knowing about the way here.
@@ -124,6 +132,7 @@ pub fn open(reference: &str, settings: &BaseSettings) -> Result<OpenBase, Comman
             let label = BaseLabel {
                 reference: reference.to_owned(),
                 asked: reference.to_owned(),
+                layers: BTreeMap::new(),
             };
             image::open(&image, label, settings)
         }
@@ -163,6 +172,18 @@ fn open_folder(
             path: path.to_owned(),
             error: source,
         })?;
+    let pip_settings = settings.reads_pip_settings.then(|| {
+        let home = is_whole.then(|| home_of(&root, "")).flatten();
+        let places = PipPlaces {
+            // A folder does not say which its programs start with.
+            variable: &|_| None,
+            home: home.as_deref(),
+            prefix: &environment.interpreter.prefix,
+            working_directory: "/",
+            whole_root: is_whole,
+        };
+        read_pip_settings(&root, places)
+    });
     let interpreters = if settings.lists_interpreters && is_whole {
         list_interpreters(&root, Search::default())
     } else {
@@ -172,10 +193,12 @@ fn open_folder(
         label: BaseLabel {
             reference: reference.to_owned(),
             asked: reference.to_owned(),
+            layers: BTreeMap::new(),
         },
         environment,
         root: Some(Box::new(root)),
         interpreters,
+        pip_settings,
         image: None,
         talk,
     })
@@ -212,7 +235,11 @@ fn open_catalog(
             let base = format!("{family}:{tag}");
             let of_this_tag = known.ok().filter(|entry| entry.base() == base);
             if let Some(entry) = of_this_tag
-                && entry.snapshot()?.digest.as_deref() == Some(digest.as_str())
+                && is_exact(
+                    &entry.snapshot()?,
+                    &digest,
+                    settings.registry.platform.as_ref(),
+                )
             {
                 let talk = Talk::Note(format!(
                     "the snapshot of {base} is that of {digest}, which the registry has"
@@ -222,6 +249,7 @@ fn open_catalog(
             let label = BaseLabel {
                 reference: base,
                 asked: asked.to_owned(),
+                layers: BTreeMap::new(),
             };
             let reference = ImageReference::Registry {
                 reference: image::parse(&format!("{repository}:{tag}"))?,
@@ -230,6 +258,14 @@ fn open_catalog(
             image::open(&reference, label, settings)
         }
     }
+}
+
+/// Whether a snapshot is of the image that would be read: from what the tag leads to now, and for the platform that would
+/// be chosen there.
+fn is_exact(snapshot: &Snapshot, digest: &str, platform: Option<&OciPlatform>) -> bool {
+    let here = OciPlatform::of_this_machine();
+    let of_snapshot = OciPlatform::new("linux", &snapshot.architecture, "");
+    snapshot.digest.as_deref() == Some(digest) && platform.unwrap_or(&here).matches(&of_snapshot)
 }
 
 /// Asks the registry of a family which image is meant, without losing much time where it cannot be reached.
@@ -256,7 +292,7 @@ fn ask_registry(
                 });
             }
             // It may be the beginning of one: `1.16`.
-            Err(TransportError::NotFound(_)) => {}
+            Err(error) if matches!(error.own(), TransportError::NotFound(_)) => {}
             Err(error) => return out_of_reach(error),
         }
     }
@@ -283,11 +319,11 @@ fn ask_registry(
 /// A registry that does not answer leaves the snapshot; one that answers anything else than an image is an error, or who
 /// stands in between could choose what is read.
 fn out_of_reach(error: TransportError) -> Result<Live, CommandError> {
-    match error {
+    match error.own() {
         TransportError::Http(HttpError::Unreachable { .. } | HttpError::Timeout { .. }) => {
             Ok(Live::OutOfReach(error.with_cause()))
         }
-        error => Err(CommandError::CatalogImage(error)),
+        _ => Err(CommandError::CatalogImage(error)),
     }
 }
 
@@ -317,11 +353,43 @@ fn open_snapshot(
         label: BaseLabel {
             reference: entry.base().to_owned(),
             asked: asked.to_owned(),
+            layers: BTreeMap::new(),
         },
         environment,
         root: None,
         interpreters: Vec::new(),
+        pip_settings: None,
         image: None,
         talk,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_is_exact_for_its_digest_and_its_platform() {
+        let catalog = Catalog::embedded().expect("a catalog");
+        let version = "1.16.0".parse().expect("a version");
+        let entry = catalog.select("tfx", &version).expect("an entry");
+        let mut snapshot = entry.snapshot().expect("a snapshot");
+        assert_eq!(snapshot.architecture, "x86_64");
+        let amd64: OciPlatform = "linux/amd64".parse().expect("a platform");
+        let arm64: OciPlatform = "linux/arm64".parse().expect("a platform");
+        assert!(
+            !is_exact(&snapshot, "sha256:1", Some(&amd64)),
+            "made from pins"
+        );
+        snapshot.digest = Some("sha256:1".to_owned());
+        assert!(is_exact(&snapshot, "sha256:1", Some(&amd64)));
+        assert!(!is_exact(&snapshot, "sha256:2", Some(&amd64)));
+        assert!(!is_exact(&snapshot, "sha256:1", Some(&arm64)));
+        let here = OciPlatform::of_this_machine();
+        assert_eq!(
+            is_exact(&snapshot, "sha256:1", None),
+            here.matches(&amd64),
+            "without a platform, this machine's is chosen"
+        );
+    }
 }

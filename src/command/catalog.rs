@@ -241,7 +241,8 @@ fn from_pins(
         )
     });
     let client = IndexClient::new(settings.index.clone(), settings.clock.clone())?;
-    let snapshot = build_from_pins(&pins, &target, &ClientIndex::new(&client))?;
+    let index = ClientIndex::new(&client, settings.index.exclude_newer);
+    let snapshot = build_from_pins(&pins, &target, &index)?;
     talk.extend(client.warnings().into_iter().map(Talk::Warning));
     talk.push(Talk::Detail(format!(
         "http requests: {}",

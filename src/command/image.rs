@@ -1,5 +1,6 @@
 //! From a reference to the environment of its image: open, read the layers, find Python.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::str::FromStr as _;
 use std::thread;
@@ -8,13 +9,13 @@ use std::time::Duration;
 use oci_distribution::Reference;
 
 use crate::environment::{
-    Environment, EnvironmentError, FoundInterpreter, Provenance, Search, home_of,
-    list_interpreters, read_root,
+    Environment, EnvironmentError, FoundInterpreter, PipPlaces, PipSettings, Provenance, Search,
+    files_named_by_variables, home_of, list_interpreters, read_pip_settings, read_root,
 };
 use crate::packaging::Version;
 use crate::report::BaseLabel;
 use crate::report::inspection::ImageFacts;
-use crate::rootfs::retention::retention;
+use crate::rootfs::retention::{Retention, retention};
 use crate::rootfs::{
     InventoryCache, Limits, Overlay, ReadImage, ReadSettings, WantedFiles, read_image,
 };
@@ -35,6 +36,8 @@ const MOST_READS_AGAIN: usize = 2;
 const MOST_LAYERS_AT_ONCE: usize = 4;
 /// `PATH` of an image whose config names none: Docker, containerd and Podman start its programs with this one.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// What is kept of a file of pip that the image's variables name.
+const NAMED_FILE: Retention = Retention::Contents { limit: 1 << 20 };
 /// How many tags an error names.
 const TAGS_SHOWN: usize = 3;
 
@@ -75,6 +78,22 @@ pub(super) fn open(
     };
     loop {
         let opened = crate::transport::open::open(reference, &open_settings)?;
+        // The image may name files that nothing in their own names tells to keep. Where its configuration comes after
+        // its layers, they are read a second time.
+        let named = match &opened {
+            OpenedImage::Image(image) if settings.reads_pip_settings => files_named_by_variables(
+                &|name| variable_of(image, name).map(str::to_owned),
+                working_directory(image).unwrap_or("/"),
+            ),
+            _ => BTreeSet::new(),
+        };
+        let keep = |path: &str| {
+            if named.contains(path) {
+                NAMED_FILE
+            } else {
+                retention(path)
+            }
+        };
         let ReadImage { image, root } = read_image(
             opened,
             &ReadSettings {
@@ -83,7 +102,7 @@ pub(super) fn open(
                 limits: Limits::default(),
                 threads,
                 wanted: &wanted,
-                retention: &retention,
+                retention: &keep,
             },
         )?;
         let found = look(&root, &image, &label, settings);
@@ -91,7 +110,11 @@ pub(super) fn open(
             reads_left -= 1;
             continue;
         }
-        let (environment, interpreters) = found?;
+        let Seen {
+            environment,
+            interpreters,
+            pip_settings,
+        } = found?;
         let mut talk: Vec<Talk> = cache
             .iter()
             .flat_map(InventoryCache::warnings)
@@ -107,6 +130,7 @@ pub(super) fn open(
             image: Some(ImageFacts::of(&image)),
             root: Some(Box::new(root)),
             interpreters,
+            pip_settings,
             talk,
         });
     }
@@ -122,25 +146,44 @@ fn comes_once(reference: &ImageReference) -> bool {
     }
 }
 
+/// A variable of an image's config; one that is empty is none.
+fn variable_of<'a>(image: &'a Image, name: &str) -> Option<&'a str> {
+    let config = image.config.config().as_ref();
+    config
+        .and_then(|config| config.env().as_ref())
+        .into_iter()
+        .flatten()
+        .filter_map(|line| line.split_once('='))
+        // Of two, the last counts, as it does for an engine.
+        .rfind(|(key, _)| *key == name)
+        .map(|(_, value)| value)
+        .filter(|value| !value.is_empty())
+}
+
+/// The folder that an image's programs start in; `None` where its config does not say.
+fn working_directory(image: &Image) -> Option<&str> {
+    let config = image.config.config().as_ref();
+    config
+        .and_then(|config| config.working_dir().as_deref())
+        .filter(|folder| !folder.is_empty())
+}
+
+/// What is in an image.
+struct Seen {
+    environment: Environment,
+    interpreters: Vec<FoundInterpreter>,
+    pip_settings: Option<PipSettings>,
+}
+
 /// Finds the interpreters of an image, and reads the environment of the one that is meant.
 fn look(
     root: &Overlay,
     image: &Image,
     label: &BaseLabel,
     settings: &BaseSettings,
-) -> Result<(Environment, Vec<FoundInterpreter>), EnvironmentError> {
+) -> Result<Seen, EnvironmentError> {
     let config = image.config.config().as_ref();
-    let variable = |name: &str| {
-        config
-            .and_then(|config| config.env().as_ref())
-            .into_iter()
-            .flatten()
-            .filter_map(|line| line.split_once('='))
-            // Of two, the last counts, as it does for an engine.
-            .rfind(|(key, _)| *key == name)
-            .map(|(_, value)| value)
-            .filter(|value| !value.is_empty())
-    };
+    let variable = |name: &str| variable_of(image, name);
     let user = config
         .and_then(|config| config.user().as_deref())
         .unwrap_or_default();
@@ -151,9 +194,7 @@ fn look(
         python: settings.python.as_deref(),
         path: Some(variable("PATH").unwrap_or(DEFAULT_PATH)),
         python_path: variable("PYTHONPATH"),
-        working_directory: config
-            .and_then(|config| config.working_dir().as_deref())
-            .filter(|folder| !folder.is_empty()),
+        working_directory: working_directory(image),
         python_home: variable("PYTHONHOME"),
         no_user_site: variable("PYTHONNOUSERSITE").is_some(),
         virtual_env: variable("VIRTUAL_ENV"),
@@ -169,7 +210,21 @@ fn look(
     } else {
         Vec::new()
     };
-    Ok((environment, interpreters))
+    let pip_settings = settings.reads_pip_settings.then(|| {
+        let places = PipPlaces {
+            variable: &|name| variable(name).map(str::to_owned),
+            home: home.as_deref(),
+            prefix: &environment.interpreter.prefix,
+            working_directory: working_directory(image).unwrap_or("/"),
+            whole_root: true,
+        };
+        read_pip_settings(root, places)
+    });
+    Ok(Seen {
+        environment,
+        interpreters,
+        pip_settings,
+    })
 }
 
 /// The reference with the tag that `pattern` means, where there is one.

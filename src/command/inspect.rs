@@ -139,7 +139,7 @@ pub fn inspect(subject: Subject<'_>, settings: &InspectSettings) -> Result<Answe
     if !matches!(settings.format, Format::Text | Format::Json) {
         let provenance = snapshot_note(&found.environment);
         talk.extend(provenance.map(|note| Talk::Note(format!("this is {note}"))));
-        talk.extend(found.environment.notes.iter().cloned().map(Talk::Note));
+        talk.extend(found.environment.all_notes().map(Talk::Note));
     }
     if let Some(path) = &settings.output {
         write_text(path, &anstream::adapter::strip_str(&data).to_string())?;

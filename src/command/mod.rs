@@ -5,11 +5,18 @@
 pub mod base;
 pub mod cache;
 pub mod catalog;
+pub mod explain;
+mod explained_layers;
 pub mod file;
 mod image;
+mod image_config;
 pub mod inspect;
+mod mlflow;
+mod preflight;
+pub mod question;
 pub mod request;
 pub mod resolve;
+pub mod resolve_output;
 pub mod snapshot;
 pub mod snapshot_index;
 
@@ -27,6 +34,7 @@ use crate::transport::TransportError;
 use crate::transport::reference::ReferenceError;
 
 use cache::CacheError;
+pub use preflight::PolicyError;
 
 /// The exit status of the program: yes, no, or why there is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,6 +129,9 @@ pub enum CommandError {
         /// Why.
         reason: String,
     },
+    /// What the user says of distributions of the base cannot be.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// A requirements file includes itself.
     #[error("`{0}` includes itself")]
     IncludeLoop(PathBuf),
@@ -138,6 +149,11 @@ pub enum CommandError {
     /// The result cannot be written in the format that was asked for.
     #[error(transparent)]
     MissingHash(#[from] MissingHash),
+    /// The several answers of a frontier are to go into a form that holds one.
+    #[error(
+        "a frontier has several answers: no requirements, constraints or lock file can hold it"
+    )]
+    FrontierForm,
     /// The cache cannot be read or cleared.
     #[error(transparent)]
     Cache(#[from] CacheError),
@@ -185,6 +201,7 @@ impl CommandError {
             Self::Environment(error) => error.hint(),
             Self::Index(error) => error.hint(),
             Self::Cache(error) => error.hint(),
+            Self::Policy(error) => Some(error.hint()),
             Self::Resolution(error) => error.hint(),
             Self::Requirement(error) => Some(requirement_hint(&error.text).to_owned()),
             Self::NothingAsked => Some(
@@ -193,6 +210,10 @@ impl CommandError {
                     .to_owned(),
             ),
             Self::MissingHash(_) => Some("`--format json` has the resolution without hashes".to_owned()),
+            Self::FrontierForm => Some(
+                "`--format json` has all of them; for a file of pins, ask for the versions of one row with `--policy minimal`"
+                    .to_owned(),
+            ),
             Self::WriteFile { error, .. } if matches!(
                 error.kind(),
                 std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::environment::Environment;
+use crate::package_index::IndexSettings;
 use crate::packaging::Requirement;
 use crate::packaging::requirements_file::{self, Line};
 use crate::resolution::request::{Request, Requested};
@@ -21,12 +22,17 @@ const DEEPEST_INCLUDE: usize = 64;
 pub struct Asked {
     requirements: Vec<Requested>,
     constraints: Vec<Requested>,
+    overrides: Vec<Requested>,
     /// Files that were read, and what for: a second time they would say the same.
     read: BTreeSet<(PathBuf, Role)>,
     /// Indexes that requirements files name: the last `--index-url`, and every `--extra-index-url`.
     pub index_url: Option<String>,
     /// See `index_url`.
     pub extra_index_urls: Vec<String>,
+    /// Places with files beside the indexes that requirements files name.
+    pub find_links: Vec<String>,
+    /// Whether a requirements file says that no index is to be asked.
+    pub no_index: bool,
     /// What a person should know about how the files were read.
     pub talk: Vec<Talk>,
 }
@@ -67,6 +73,7 @@ fn expand(text: &str, variables: &Variables) -> String {
 enum Role {
     Requirements,
     Constraints,
+    Overrides,
 }
 
 impl Asked {
@@ -96,6 +103,21 @@ impl Asked {
             return Err(CommandError::NothingAsked);
         }
         Ok(asked)
+    }
+
+    /// Reads overrides from files (`--override`): each stands in the place of every requirement on its project.
+    ///
+    /// # Errors
+    /// The first thing that cannot be read.
+    pub fn read_overrides(
+        &mut self,
+        files: &[PathBuf],
+        variables: &Variables,
+    ) -> Result<(), CommandError> {
+        for path in files {
+            self.read_file(path, Role::Overrides, &mut Vec::new(), variables)?;
+        }
+        Ok(())
     }
 
     fn read_file(
@@ -139,6 +161,15 @@ impl Asked {
                             format!("`{requirement}`: a constraint cannot have extras"),
                         ));
                     }
+                    if role == Role::Overrides && requirement.url.is_some() {
+                        return Err(at(
+                            number,
+                            format!(
+                                "`{}`: an override cannot be a direct reference",
+                                requirement.name
+                            ),
+                        ));
+                    }
                     let requested = Requested {
                         requirement,
                         origin: Some(format!("{}:{number}", path.display())),
@@ -146,6 +177,7 @@ impl Asked {
                     match role {
                         Role::Requirements => self.requirements.push(requested),
                         Role::Constraints => self.constraints.push(requested),
+                        Role::Overrides => self.overrides.push(requested),
                     }
                 }
                 Line::Include(name) => self
@@ -156,6 +188,14 @@ impl Asked {
                     .map_err(|error| included(error, &at, number))?,
                 Line::IndexUrl(url) => self.index_url = Some(url),
                 Line::ExtraIndexUrl(url) => self.extra_index_urls.push(url),
+                Line::NoIndex => self.no_index = true,
+                // As pip has it: relative to this file where it is there, else to the working folder.
+                Line::FindLinks(place) => self.find_links.push(match beside(&place).to_str() {
+                    Some(beside) if !place.contains(':') && Path::new(beside).exists() => {
+                        beside.to_owned()
+                    }
+                    _ => place,
+                }),
                 Line::Ignored(_) => {}
             }
         }
@@ -167,6 +207,24 @@ impl Asked {
         }
         above.pop();
         Ok(())
+    }
+
+    /// `settings`, and beside what they name what requirements files do; an `--index-url` of these takes the place of
+    /// the other.
+    #[must_use]
+    pub fn indexes(&self, settings: &IndexSettings) -> IndexSettings {
+        let mut settings = settings.clone();
+        if let Some(url) = &self.index_url {
+            settings.index_url = Some(url.clone());
+        }
+        let extra = self.extra_index_urls.iter().cloned();
+        settings.extra_index_urls.extend(extra);
+        settings.find_links.extend(self.find_links.iter().cloned());
+        if self.no_index {
+            settings.index_url = None;
+            settings.extra_index_urls.clear();
+        }
+        settings
     }
 
     /// The request for `environment`: requirements whose markers do not hold there are left out, and said to be.
@@ -188,16 +246,18 @@ impl Asked {
             })
             .cloned()
             .collect();
-        let constraints = self
-            .constraints
-            .iter()
-            .filter(|requested| requested.requirement.applies(&environment.markers))
-            .cloned()
-            .collect();
+        let applying = |list: &[Requested]| {
+            list.iter()
+                .filter(|requested| requested.requirement.applies(&environment.markers))
+                .cloned()
+                .collect()
+        };
         (
             Request {
                 requirements,
-                constraints,
+                constraints: applying(&self.constraints),
+                overrides: applying(&self.overrides),
+                ..Request::default()
             },
             talk,
         )
@@ -262,6 +322,30 @@ mod tests {
         assert_eq!(names, ["z", "a>=1", "b"]);
         assert_eq!(asked.constraints[0].requirement.to_string(), "c<2");
         assert_eq!(asked.extra_index_urls, ["https://x.invalid/"]);
+        let folder_of_it = folder.path().join("wheels");
+        std::fs::create_dir(&folder_of_it).expect("a folder");
+        let links = write(
+            "links.txt",
+            "a\n-f wheels\n-f elsewhere\n-f https://x.invalid/l\n",
+        );
+        let asked_too = Asked::read(&[], &[links], &[], &none()).expect("read");
+        let beside = folder_of_it.display().to_string();
+        assert_eq!(
+            asked_too.find_links,
+            [beside.as_str(), "elsewhere", "https://x.invalid/l"]
+        );
+        let settings = asked_too.indexes(&IndexSettings {
+            find_links: vec!["first".to_owned()],
+            ..IndexSettings::default()
+        });
+        assert_eq!(settings.find_links[0], "first");
+        assert_eq!(settings.find_links.len(), 4);
+        assert!(settings.index_url.is_some());
+        let alone = write("alone.txt", "a\n--no-index\n");
+        let settings = Asked::read(&[], &[alone], &[], &none())
+            .expect("read")
+            .indexes(&IndexSettings::default());
+        assert_eq!(settings.index_url, None);
 
         write("more.txt", "-r main.txt\n");
         let error = Asked::read(&[], &[main], &[], &none()).expect_err("a loop");

@@ -1,185 +1,113 @@
-//! `imgtool resolve`: what must be added to a base so that a request is satisfied and nothing of the base changes.
+//! `imgtool resolve`: what must be added to a base, and changed in it, so that a request is satisfied.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::package_index::{Clock, IndexClient, IndexSettings, PackageIndex as _};
-use crate::report::{BaseLabel, json, requirements, text};
-use crate::resolution::base::{BaseFacts, BrokenRequirement};
+use crate::package_index::IndexClient;
+use crate::report::BaseLabel;
 use crate::resolution::solution::Behind;
-use crate::resolution::{Outcome, Resolver, foresight};
+use crate::resolution::{Outcome, Resolution, Resolver};
 
-use super::base::{self, BaseSettings, OpenBase};
-use super::file::write_text;
-use super::request::{Asked, Variables};
-use super::{Answer, CommandError, ExitStatus, Talk};
-
-/// How many violations of the base are named one by one.
-const VIOLATIONS_SHOWN: usize = 5;
+use super::question::{Posed, QuestionSettings, pose, warnings};
+pub use super::resolve_output::Format;
+use super::resolve_output::{Forms, Found, Writer, left_to_do};
+use super::{Answer, CommandError, Talk};
 
 /// What `imgtool resolve` was asked.
 #[derive(Clone)]
 pub struct ResolveSettings {
-    /// The base.
-    pub reference: String,
-    /// How it is opened.
-    pub base: BaseSettings,
-    /// Requirements of the command line.
-    pub requirements: Vec<String>,
-    /// Files of requirements.
-    pub requirement_files: Vec<PathBuf>,
-    /// Files of constraints.
-    pub constraint_files: Vec<PathBuf>,
-    /// What is written to stdout.
-    pub format: Format,
-    /// The file that receives the pins; by its name JSON or a requirements file.
+    /// What is asked of which base.
+    pub question: QuestionSettings,
+    /// Whether all answers worth choosing among are wanted, by the changes that they take.
+    pub frontier: bool,
+    /// The form of the answer, where one is named: of the file where there is one, else of stdout.
+    pub format: Option<Format>,
+    /// The file that receives the answer; its name says the form where none is named.
     pub output: Option<PathBuf>,
-    /// The index, before what requirements files say of it.
-    pub index: IndexSettings,
-    /// Environment variables that requirements files may name as `${NAME}`.
-    pub variables: Variables,
-    /// The time, for the freshness of cached pages.
-    pub clock: Clock,
+    /// Whether each line of a file of pins says who needs it.
+    pub annotate: bool,
     /// Width of the terminal in cells; `None` where there is none.
     pub width: Option<usize>,
-}
-
-/// A form of the answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// A table for people.
-    Text,
-    /// JSON v1.
-    Json,
-    /// A requirements file with hashes.
-    Requirements,
 }
 
 /// Resolves.
 ///
 /// # Errors
-/// When something kept it from an answer. That nothing fits is an answer: [`ExitStatus::No`].
+/// When something kept it from an answer. That nothing fits is an answer:
+/// [`ExitStatus::No`](super::ExitStatus::No).
 pub fn run(settings: &ResolveSettings) -> Result<Answer, CommandError> {
-    let asked = Asked::read(
-        &settings.requirements,
-        &settings.requirement_files,
-        &settings.constraint_files,
-        &settings.variables,
+    let forms = Forms::choose(
+        settings.format,
+        settings.output.as_deref(),
+        settings.frontier,
     )?;
-    let OpenBase {
-        label,
+    let posed = pose(&settings.question)?;
+    let Posed {
         environment,
-        talk: opening_talk,
+        request,
+        policy,
         ..
-    } = base::open(&settings.reference, &settings.base)?;
-    let (request, markers_talk) = asked.on(&environment);
-    let mut index_settings = settings.index.clone();
-    if let Some(url) = &asked.index_url {
-        index_settings.index_url = Some(url.clone());
-    }
-    index_settings
-        .extra_index_urls
-        .extend(asked.extra_index_urls.iter().cloned());
-    let index = IndexClient::new(index_settings, settings.clock.clone())?
-        .with_foresight(foresight(&environment, &request));
-
-    // The index can set out while the requirements of the base are still being worked out.
-    for requested in &request.requirements {
-        let requirement = &requested.requirement;
-        if !environment.distributions.contains_key(&requirement.name) {
-            index.prefetch(&requirement.name, &requirement.version_set());
+    } = &posed;
+    let index = posed.index(&settings.question.clock)?;
+    let resolver = Resolver::new(environment, &index);
+    let mut found = if settings.frontier {
+        Found::Frontier(resolver.frontier(request, policy)?)
+    } else {
+        Found::Outcome(resolver.resolve(request, policy)?)
+    };
+    let label = match &mut found {
+        Found::Outcome(Outcome::Resolution(resolution)) => {
+            hash_pins(resolution, &index)?;
+            posed.label.clone()
         }
-    }
-    let resolver = Resolver::new(&environment, &index);
-    let outcome = resolver.resolve(&request)?;
-
-    let mut talk = asked.talk;
-    talk.extend(opening_talk);
-    talk.extend(markers_talk);
-    talk.extend(environment.notes.iter().cloned().map(Talk::Note));
-    talk.extend(base_talk(resolver.base()));
-    talk.extend(index.warnings().into_iter().map(Talk::Warning));
-    talk.extend(outcome_talk(&outcome, &label));
-    talk.push(Talk::Detail(format!(
-        "http requests: {}",
-        index.requests_made()
-    )));
-
-    let warnings: Vec<String> = talk
-        .iter()
-        .filter_map(|line| match line {
-            Talk::Warning(text) | Talk::Note(text) => Some(text.clone()),
-            Talk::Detail(_) | Talk::Answer(_) => None,
-        })
-        .collect();
-    let requested: Vec<String> = request
-        .requirements
-        .iter()
-        .map(|requested| requested.requirement.without_marker().to_string())
-        .collect();
-    let write = |format| -> Result<String, CommandError> {
-        Ok(match (format, &outcome) {
-            (Format::Json, _) => {
-                json::v1::resolve(&outcome, &requested, &label, &environment, &warnings)
-            }
-            (Format::Requirements, Outcome::Resolution(resolution)) => {
-                requirements::requirements(resolution, &label, &environment)?
-            }
-            (Format::Text, Outcome::Resolution(resolution)) => {
-                text::resolution::resolution(resolution, &label, &environment, settings.width)
-            }
-            // Whoever expects a file of pins must not get prose in it.
-            (Format::Requirements, Outcome::Conflict(_)) => String::new(),
-            (Format::Text, Outcome::Conflict(conflict)) => {
-                text::conflict::conflict(conflict, &request, &label, &environment)
-            }
-        })
+        Found::Outcome(Outcome::Conflict(conflict)) => posed.label_for(conflict),
+        Found::Frontier(_) => posed.label.clone(),
     };
-    let status = match &outcome {
-        Outcome::Resolution(_) => ExitStatus::Success,
-        Outcome::Conflict(_) => ExitStatus::No,
+    let mut talk = posed.talk(resolver.base(), &index, talk_of(&found, &label));
+    let warnings = warnings(&talk);
+    let writer = Writer {
+        request,
+        policy,
+        label: &label,
+        environment,
+        base: resolver.base(),
+        index: &index,
+        warnings: &warnings,
+        annotate: settings.annotate,
+        width: settings.width,
     };
-    let data = write(settings.format)?;
+    let status = found.status();
+    let data = writer.write(&found, forms.stdout)?;
     if data.is_empty() {
-        talk.push(Talk::Answer(write(Format::Text)?));
+        talk.push(Talk::Answer(writer.write(&found, Format::Text)?));
     }
     if let Some(path) = &settings.output {
-        let json = path
-            .extension()
-            .is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
-        if status == ExitStatus::Success {
-            let format = if json {
-                Format::Json
-            } else {
-                Format::Requirements
-            };
-            write_text(path, &write(format)?)?;
-        } else {
-            talk.push(nothing_written(path));
-        }
+        talk.extend(writer.write_file(&found, forms.file, path)?);
     }
+    talk.extend(left_to_do(&found, forms));
     drop(resolver);
     // The program ends here; what the kernel takes back anyway is not given back piece by piece.
-    std::mem::forget(environment);
+    std::mem::forget(posed);
     Ok(Answer { data, talk, status })
 }
 
-fn nothing_written(path: &Path) -> Talk {
-    let left = if path.exists() {
-        "left as it was"
-    } else {
-        "not written"
-    };
-    Talk::Note(format!(
-        "`{}` is {left}: there is nothing to install",
-        path.display()
-    ))
+/// Makes sure that wheels of this machine are pinned with a hash.
+fn hash_pins(resolution: &mut Resolution, index: &IndexClient) -> Result<(), CommandError> {
+    for pin in resolution.pins_mut() {
+        for wheel in &mut pin.compatible {
+            index.hash_local(wheel)?;
+        }
+        if let Some(best) = pin.compatible.first() {
+            pin.wheel = best.clone();
+        }
+    }
+    Ok(())
 }
 
 /// What a person should know before using an answer.
-fn outcome_talk(outcome: &Outcome, label: &BaseLabel) -> Vec<Talk> {
-    match outcome {
-        Outcome::Conflict(_) => Vec::new(),
-        Outcome::Resolution(resolution) => {
+fn talk_of(found: &Found, label: &BaseLabel) -> Vec<Talk> {
+    match found {
+        Found::Outcome(Outcome::Conflict(_)) | Found::Frontier(_) => Vec::new(),
+        Found::Outcome(Outcome::Resolution(resolution)) => {
             let warnings = resolution.warnings.iter().cloned().map(Talk::Warning);
             let behind = resolution
                 .behind
@@ -205,48 +133,8 @@ fn behind_note(behind: &Behind, label: &BaseLabel) -> Talk {
         format!("[{}]", extras.join(","))
     };
     Talk::Note(format!(
-        "{name} {version} is the newest that fits; the index has {newest}, and `imgtool resolve {} \
-         '{name}{extras}=={newest}'` says what keeps it out",
+        "{name} {version} is the newest that fits; the index has {newest}, and `imgtool explain {} \
+         '{name}{extras}'` says what keeps it out",
         label.reference
     ))
-}
-
-/// What is wrong with the base by itself.
-fn base_talk(base: &BaseFacts<'_>) -> Vec<Talk> {
-    let mut talk: Vec<Talk> = base
-        .unreadable
-        .iter()
-        .map(|(name, error)| {
-            Talk::Warning(format!(
-                "a requirement of {name} in the base is passed over: {error}"
-            ))
-        })
-        .collect();
-    for broken in base.broken.iter().take(VIOLATIONS_SHOWN) {
-        talk.push(Talk::Warning(format!(
-            "already broken in the base: {}",
-            violation(broken)
-        )));
-    }
-    if base.broken.len() > VIOLATIONS_SHOWN {
-        talk.push(Talk::Warning(format!(
-            "already broken in the base: {} more requirements (`--format json` has them all)",
-            base.broken.len() - VIOLATIONS_SHOWN
-        )));
-    }
-    talk
-}
-
-fn violation(broken: &BrokenRequirement) -> String {
-    let by = &broken.by;
-    match &broken.installed {
-        Some(version) => format!(
-            "{} {} requires {}, but {} {version} is installed",
-            by.requirer, by.requirer_version, by.requirement, by.requirement.name
-        ),
-        None => format!(
-            "{} {} requires {}, which is not installed",
-            by.requirer, by.requirer_version, by.requirement
-        ),
-    }
 }

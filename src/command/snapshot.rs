@@ -87,6 +87,7 @@ pub fn environment_of(snapshot: Snapshot) -> Result<Environment, CatalogError> {
         distributions,
         shadowed: Vec::new(),
         conda_packages: Vec::new(),
+        choice: None,
         notes,
         provenance: Provenance::Snapshot {
             base,
@@ -133,7 +134,7 @@ pub fn snapshot_of(
         libc: environment.platform.libc.map(|libc| libc.to_string()),
         architecture: environment.platform.architecture.clone(),
         prefix: environment.interpreter.prefix.clone(),
-        notes: environment.notes.clone(),
+        notes: environment.all_notes().collect(),
         distributions,
     }
 }

@@ -15,13 +15,17 @@ const LARGEST_SOURCE: u64 = 256 << 20;
 #[derive(Debug)]
 pub struct ClientIndex<'a> {
     client: &'a IndexClient,
+    exclude_newer: Option<jiff::Timestamp>,
 }
 
 impl<'a> ClientIndex<'a> {
-    /// Wraps a client.
+    /// Wraps a client. Files that were uploaded at `exclude_newer` or later do not count.
     #[must_use]
-    pub fn new(client: &'a IndexClient) -> Self {
-        Self { client }
+    pub fn new(client: &'a IndexClient, exclude_newer: Option<jiff::Timestamp>) -> Self {
+        Self {
+            client,
+            exclude_newer,
+        }
     }
 
     fn files(&self, project: &PackageName, version: &Version) -> Result<Vec<IndexFile>, String> {
@@ -30,7 +34,12 @@ impl<'a> ClientIndex<'a> {
             page.versions()
                 .iter()
                 .filter(|offered| offered.version == *version)
-                .flat_map(|offered| page.files(offered))
+                .flat_map(|offered| page.records(offered))
+                .filter(|file| {
+                    self.exclude_newer
+                        .is_none_or(|end| file.is_before(end) == Some(true))
+                })
+                .map(|file| file.to_file())
                 .collect()
         }))
     }
