@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::catalog::mlflow_server::ServerVersion;
 use crate::command::base::Mirror;
+use crate::package_index::parse_exclude_newer;
+use crate::packaging::PackageName;
 use crate::transport::platform::OciPlatform;
 
 const EXAMPLES: &str = "\
@@ -12,6 +15,9 @@ Examples:
   imgtool resolve tfx:1.16.0 mlflow-skinny                   what to add, and why
   imgtool resolve tfx:1.16.0 mlflow-skinny -o pins.txt       the same as a file for pip, with hashes
   imgtool resolve tfx:1.x 'mlflow>=3'                        on the newest TFX that is known
+  imgtool explain tfx:1.16.0 mlflow==2.1.0                   why it does not fit
+  imgtool resolve tfx:1.16.0 mlflow==2.1.0 --policy minimal  with the fewest changes of the base
+  imgtool resolve tfx:1.16.0 mlflow --frontier               what more changes of the base would buy
   imgtool resolve dir:/opt/venv -r requirements.txt          on what is installed on this machine
   imgtool inspect dir:/opt/venv                              what is installed, and where
   imgtool inspect docker://registry.example/team/base:2.1    what is installed in an image, unpacking nothing
@@ -20,7 +26,7 @@ Examples:
 Exit status: 0 it fits; 1 it does not, and the reason is printed; 2 wrong usage or bad input; \
 3 a registry or the package index failed; 70 a bug in imgtool.";
 
-/// Resolve Python requirements on top of a container image, holding every package that the image has.
+/// Resolve Python requirements on top of a container image, changing nothing that the image has, or as little as possible.
 #[derive(Debug, Parser)]
 #[command(name = "imgtool", version, about, after_help = EXAMPLES, max_term_width = 110)]
 #[command(arg_required_else_help = true)]
@@ -67,8 +73,10 @@ pub enum ColorWhen {
 /// A verb.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Find what must be added to a base so that requirements are met and nothing in the base changes
-    Resolve(ResolveArguments),
+    /// Find what must be added to a base, and what of it must change, so that requirements are met
+    Resolve(Box<ResolveArguments>),
+    /// Say why requirements do not fit a base, or why they come to just these versions
+    Explain(Box<ExplainArguments>),
     /// Show the Python environment of a base: its interpreter, and what is installed
     Inspect(InspectArguments),
     /// List, show and make snapshots of bases that are known by name
@@ -77,20 +85,86 @@ pub enum Verb {
     Cache(CacheArguments),
 }
 
-/// Find what must be added to a base so that requirements are met and nothing in the base changes.
+/// Find what must be added to a base, and what of it must change, so that requirements are met.
 ///
-/// Every distribution of the base keeps its exact version; what is added must get along with all of them. Only wheels
-/// that fit the base's Python and C library are candidates. If nothing fits, the reason is printed as numbered facts,
-/// with the newest version that would fit, and the exit status is 1.
+/// By default nothing of the base changes: every distribution keeps its exact version, and what is added must get along
+/// with all of them. `--policy minimal` changes as few of them as possible, proven; `--policy upgrade` as many as the
+/// newest of what is asked for takes. Whatever changes, nothing that the base does not violate already is violated in
+/// the result. Only wheels that fit the base's Python and C library are candidates. If nothing fits, the reason is
+/// printed as numbered facts, with what would fit, and the exit status is 1.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   imgtool resolve tfx:1.16.0 mlflow-skinny
   imgtool resolve tfx:1.16.0 'mlflow>=3,<4' google-auth -c constraints.txt --format json
-  imgtool resolve tfx:1.16.0 mlflow-skinny -o pins.txt && pip install --no-deps --require-hashes -r pins.txt")]
+  imgtool resolve tfx:1.16.0 mlflow-skinny -o pins.txt && pip install --no-deps --require-hashes -r pins.txt
+  imgtool resolve tfx:1.16.0 mlflow-skinny -o pylock.toml && uv pip install --no-deps -r pylock.toml
+  imgtool resolve tfx:1.16.0 mlflow==2.1.0 --policy minimal   the fewest changes of the base
+  imgtool resolve tfx:1.16.0 mlflow --frontier                what more changes would buy")]
 pub struct ResolveArguments {
-    /// The base: tfx:1.16.0, tfx:1.x, tfx (newest); HOST/REPOSITORY:TAG, oci:PATH, docker-archive:FILE …; dir:PATH (an
-    /// unpacked root, a conda prefix or a venv)
+    /// Where the answer goes.
+    #[command(flatten)]
+    pub output: OutputArguments,
+    /// What is asked of which base.
+    #[command(flatten)]
+    pub question: QuestionArguments,
+    /// Show what there is to have for how many changes of the base, one row each, instead of one answer
+    #[arg(long, help_heading = "Changes of the base")]
+    pub frontier: bool,
+}
+
+/// Where the answer goes, and in which form.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Output")]
+pub struct OutputArguments {
+    /// The form of the answer: of FILE with `--output`, else of stdout [default: text, or what the name of FILE asks for]
+    #[arg(long, value_enum)]
+    pub format: Option<FormatName>,
+    /// Write the answer to a file, and the table to stdout. By its name: .json is JSON, pylock.toml and pylock.NAME.toml a
+    /// lock file, constraint*.txt constraints, anything else requirements with hashes
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Say below each line of requirements and constraints who needs it (`# via mlflow-skinny`)
+    #[arg(long)]
+    pub annotate: bool,
+}
+
+/// Say why requirements do not fit a base, or why they come to just these versions.
+///
+/// Of requirements that do not fit: the facts that rule them out, numbered, from what was asked to where it meets the
+/// base, none of them superfluous; then what would fit, found by solving. The exit status is 1. Of requirements that
+/// fit: what keeps out the newest version of each project that is not the newest, then who needs each addition.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  imgtool explain tfx:1.16.0 mlflow==2.1.0
+  imgtool explain tfx:1.13.0 mlflow                           why it is not the newest
+  imgtool explain tfx:1.16.0 mlflow==2.1.0 --format dot | dot -Tsvg > why.svg")]
+pub struct ExplainArguments {
+    /// The form of the explanation
+    #[arg(long, value_enum, default_value_t = ExplainFormatName::Text)]
+    pub format: ExplainFormatName,
+    /// What is asked of which base.
+    #[command(flatten)]
+    pub question: QuestionArguments,
+}
+
+/// A form of an explanation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExplainFormatName {
+    /// Numbered sentences.
+    Text,
+    /// JSON, version 1.
+    Json,
+    /// A graph for Graphviz: `dot -Tsvg` draws it.
+    Dot,
+}
+
+/// What is asked of which base: the options of every verb that solves.
+#[derive(Debug, Clone, Args)]
+pub struct QuestionArguments {
+    /// The base: tfx:1.16.0, tfx:1.x, tfx (newest); docker://HOST/NAME:TAG, oci:DIR, oci-archive:FILE, docker-archive:FILE,
+    /// docker-daemon:NAME, containers-storage:NAME; dir:PATH (an unpacked root, a conda prefix or a venv)
     #[arg(value_name = "REFERENCE")]
     pub reference: String,
     /// What must be there in the end, such as mlflow-skinny or `mlflow[extras]>=3,<4`
@@ -102,12 +176,18 @@ pub struct ResolveArguments {
     /// Bound the versions of what comes in by a constraints file
     #[arg(short = 'c', long = "constraint", value_name = "FILE")]
     pub constraint_files: Vec<PathBuf>,
-    /// The form of the answer on stdout
-    #[arg(long, value_enum, default_value_t = FormatName::Text)]
-    pub format: FormatName,
-    /// Write the pins to a file: a requirements file with hashes, or JSON where the name ends in .json
-    #[arg(short, long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
+    /// Let a requirement stand in the place of what the base and the index require of its project
+    #[arg(long = "override", value_name = "FILE")]
+    pub override_files: Vec<PathBuf>,
+    /// Pass over the constraints that live in the base: PIP_CONSTRAINT, UV_CONSTRAINT, pip.conf
+    #[arg(long)]
+    pub no_image_config: bool,
+    /// Bound mlflow, mlflow-skinny and mlflow-tracing to what works with an MLflow server of this version, such as 2.19
+    #[arg(long, value_name = "VERSION")]
+    pub server_version: Option<ServerVersion>,
+    /// What of the base may change.
+    #[command(flatten)]
+    pub policy: PolicyArguments,
     /// The interpreter, by version or path, where the base has several
     #[arg(long, value_name = "PYTHON")]
     pub python: Option<String>,
@@ -119,6 +199,35 @@ pub struct ResolveArguments {
     pub index: IndexArguments,
 }
 
+/// What of the base may change.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Changes of the base")]
+pub struct PolicyArguments {
+    /// What of the base may change for the request
+    #[arg(long, value_enum, default_value_t = AimName::Hold)]
+    pub policy: AimName,
+    /// Let distributions of the base change that the policy would hold
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub allow_change: Vec<PackageName>,
+    /// Hold distributions of the base that the policy would let change
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub hold: Vec<PackageName>,
+    /// Let distributions of the base be removed, where nothing less will do
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub allow_remove: Vec<PackageName>,
+}
+
+/// What is sought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AimName {
+    /// Nothing of the base changes
+    Hold,
+    /// As little as possible changes, proven
+    Minimal,
+    /// Whatever changes, the newest of what is asked for; nothing in the result is broken
+    Upgrade,
+}
+
 /// A form of the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum FormatName {
@@ -126,11 +235,30 @@ pub enum FormatName {
     Text,
     /// JSON, version 1.
     Json,
-    /// A requirements file with hashes.
+    /// A requirements file with hashes: what must be installed.
     Requirements,
+    /// A constraints file: the whole environment that comes out.
+    Constraints,
+    /// A lock file, pylock.toml (PEP 751): what must be installed.
+    Pylock,
+}
+
+/// Which of several indexes answers for a project.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum IndexStrategyName {
+    /// The first that has it, so that nobody can slip in a higher version
+    FirstIndex,
+    /// All that have it, every version of an earlier one before those of a later one
+    UnsafeFirstMatch,
+    /// All that have it, the newest version first
+    UnsafeBestMatch,
 }
 
 /// Options of the package index.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent switches of a command line"
+)]
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Package index")]
 pub struct IndexArguments {
@@ -140,6 +268,20 @@ pub struct IndexArguments {
     /// One more package index, asked before the main one; the first that has a project wins
     #[arg(long, value_name = "URL")]
     pub extra_index_url: Vec<String>,
+    /// Ask no package index: only what `--find-links` names is offered [from: PIP_NO_INDEX, pip.conf]
+    #[arg(long, conflicts_with_all = ["index_url", "extra_index_url"])]
+    pub no_index: bool,
+    /// Offer also the files of a folder, or those that an HTML page links to; may be given several times [from:
+    /// UV_FIND_LINKS, PIP_FIND_LINKS, pip.conf]
+    #[arg(short = 'f', long, value_name = "DIR|URL")]
+    pub find_links: Vec<String>,
+    /// Which of several indexes answers for a project [from: UV_INDEX_STRATEGY] [default: first-index]
+    #[arg(long, value_enum)]
+    pub index_strategy: Option<IndexStrategyName>,
+    /// Leave out files that were uploaded at a time or later; a date means the end of that day, in UTC [from:
+    /// IMGTOOL_EXCLUDE_NEWER, UV_EXCLUDE_NEWER]
+    #[arg(long, value_name = "DATE", value_parser = parse_exclude_newer)]
+    pub exclude_newer: Option<jiff::Timestamp>,
     /// Use only what is cached
     #[arg(long, conflicts_with = "refresh")]
     pub offline: bool,
@@ -150,7 +292,7 @@ pub struct IndexArguments {
     #[arg(long, value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,
     /// Keep no cache
-    #[arg(long, conflicts_with_all = ["cache_dir", "offline"])]
+    #[arg(long, conflicts_with = "cache_dir")]
     pub no_cache: bool,
 }
 
@@ -167,7 +309,8 @@ Examples:
   imgtool inspect oci-archive:image.tar -o image.cdx.json         a CycloneDX bill of materials
   imgtool inspect tfx:1.16.0 --format requirements -o held.txt    for `pip install -c held.txt`")]
 pub struct InspectArguments {
-    /// The base: tfx:1.16.0, docker://HOST/NAME:TAG, oci:DIR, oci-archive:FILE, docker-archive:FILE, dir:PATH
+    /// The base: tfx:1.16.0, docker://HOST/NAME:TAG, oci:DIR, oci-archive:FILE, docker-archive:FILE, docker-daemon:NAME,
+    /// containers-storage:NAME, dir:PATH
     #[arg(value_name = "REFERENCE")]
     pub reference: String,
     /// The form of the answer [default: text, or what the name of FILE asks for: .cdx.json, .spdx.json, .json]
@@ -272,7 +415,7 @@ pub struct LayerCacheArguments {
     #[arg(long, value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,
     /// Keep no cache
-    #[arg(long, conflicts_with_all = ["cache_dir", "offline"])]
+    #[arg(long, conflicts_with = "cache_dir")]
     pub no_cache: bool,
 }
 

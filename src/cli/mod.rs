@@ -15,15 +15,19 @@ use clap::Parser as _;
 
 use crate::command::base::BaseSettings;
 use crate::command::cache::CacheSettings;
+use crate::command::explain::ExplainSettings;
 use crate::command::inspect::{self, InspectSettings};
+use crate::command::question::QuestionSettings;
 use crate::command::resolve::{Format, ResolveSettings};
 use crate::command::{self, Answer, CommandError, ExitStatus, Talk};
 use crate::report::text::inspect::Shown;
 use crate::report::text::words::one_line;
+use crate::resolution::{Aim, Policy};
 
 use arguments::{
-    Arguments, CacheChoice, CacheOptions, CacheVerb, CatalogVerb, ColorWhen, FormatName,
-    GlobalArguments, ImageArguments, InspectArguments, InspectFormatName, PlainFormatName, Verb,
+    AimName, Arguments, CacheChoice, CacheOptions, CacheVerb, CatalogVerb, ColorWhen,
+    ExplainFormatName, FormatName, GlobalArguments, ImageArguments, InspectArguments,
+    InspectFormatName, PlainFormatName, PolicyArguments, QuestionArguments, Verb,
 };
 use progress::LayerBars;
 use settings::Surroundings;
@@ -131,6 +135,20 @@ fn talk(lines: &[Talk], global: &GlobalArguments, stderr: &mut impl Write) {
     }
 }
 
+fn policy(arguments: &PolicyArguments) -> Policy {
+    Policy {
+        aim: match arguments.policy {
+            AimName::Hold => Aim::Hold,
+            AimName::Minimal => Aim::Minimal,
+            AimName::Upgrade => Aim::Upgrade,
+        },
+        may_change: arguments.allow_change.iter().cloned().collect(),
+        held: arguments.hold.iter().cloned().collect(),
+        may_leave: arguments.allow_remove.iter().cloned().collect(),
+        ..Policy::default()
+    }
+}
+
 fn answer(arguments: &Arguments, surroundings: &Surroundings) -> Result<Answer, CommandError> {
     let width =
         terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| usize::from(width.0));
@@ -139,26 +157,32 @@ fn answer(arguments: &Arguments, surroundings: &Surroundings) -> Result<Answer, 
         let bars = LayerBars::on_stderr(height, arguments.global.quiet);
         surroundings.base(python, image, cache, Arc::new(bars))
     };
+    let question = |asked: &QuestionArguments| {
+        let base = base(asked.python.as_deref(), &asked.image, asked.index.cache())?;
+        question_settings(asked, base, surroundings)
+    };
     match &arguments.verb {
         Verb::Resolve(resolve) => command::resolve::run(&ResolveSettings {
-            reference: resolve.reference.clone(),
-            base: base(
-                resolve.python.as_deref(),
-                &resolve.image,
-                resolve.index.cache(),
-            )?,
-            requirements: resolve.requirements.clone(),
-            requirement_files: resolve.requirement_files.clone(),
-            constraint_files: resolve.constraint_files.clone(),
-            format: match resolve.format {
+            question: question(&resolve.question)?,
+            frontier: resolve.frontier,
+            format: resolve.output.format.map(|format| match format {
                 FormatName::Text => Format::Text,
                 FormatName::Json => Format::Json,
                 FormatName::Requirements => Format::Requirements,
+                FormatName::Constraints => Format::Constraints,
+                FormatName::Pylock => Format::Pylock,
+            }),
+            output: resolve.output.output.clone(),
+            annotate: resolve.output.annotate,
+            width,
+        }),
+        Verb::Explain(explain) => command::explain::run(&ExplainSettings {
+            question: question(&explain.question)?,
+            format: match explain.format {
+                ExplainFormatName::Text => command::explain::Format::Text,
+                ExplainFormatName::Json => command::explain::Format::Json,
+                ExplainFormatName::Dot => command::explain::Format::Dot,
             },
-            output: resolve.output.clone(),
-            index: surroundings.index(&resolve.index)?,
-            variables: surroundings.variables(),
-            clock: settings::clock(),
             width,
         }),
         Verb::Inspect(inspect) => {
@@ -222,6 +246,29 @@ fn answer(arguments: &Arguments, surroundings: &Surroundings) -> Result<Answer, 
             }
         },
     }
+}
+
+fn question_settings(
+    arguments: &QuestionArguments,
+    base: BaseSettings,
+    surroundings: &Surroundings,
+) -> Result<QuestionSettings, CommandError> {
+    Ok(QuestionSettings {
+        reference: arguments.reference.clone(),
+        base: BaseSettings {
+            reads_pip_settings: !arguments.no_image_config,
+            ..base
+        },
+        requirements: arguments.requirements.clone(),
+        requirement_files: arguments.requirement_files.clone(),
+        constraint_files: arguments.constraint_files.clone(),
+        override_files: arguments.override_files.clone(),
+        server_version: arguments.server_version.clone(),
+        policy: policy(&arguments.policy),
+        index: surroundings.index(&arguments.index)?,
+        variables: surroundings.variables(),
+        clock: settings::clock(),
+    })
 }
 
 fn inspect_settings(

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use clap::ValueEnum as _;
 use etcetera::BaseStrategy as _;
 
 use crate::command::CommandError;
@@ -15,14 +16,15 @@ use crate::command::base::BaseSettings;
 use crate::command::request::Variables;
 use crate::http::HttpSettings;
 use crate::package_index::pip_config;
-use crate::package_index::{Clock, IndexSettings, PipConfig};
+use crate::package_index::{Clock, IndexSettings, IndexStrategy, PipConfig, parse_exclude_newer};
 use crate::rootfs::LayerProgress;
 use crate::transport::credentials::CredentialSettings;
 use crate::transport::document_cache::DocumentCache;
 use crate::transport::platform::OciPlatform;
+use crate::transport::registries_conf::RegistriesFiles;
 use crate::transport::registry::RegistrySettings;
 
-use super::arguments::{CacheChoice, ImageArguments, IndexArguments, mirror};
+use super::arguments::{CacheChoice, ImageArguments, IndexArguments, IndexStrategyName, mirror};
 
 /// What the process was started with.
 pub struct Surroundings {
@@ -30,6 +32,8 @@ pub struct Surroundings {
     home: Option<PathBuf>,
     config_home: Option<PathBuf>,
     cache_home: Option<PathBuf>,
+    /// Where the machine's configuration lies.
+    system_config: PathBuf,
 }
 
 impl Surroundings {
@@ -48,6 +52,7 @@ impl Surroundings {
                 .map(|strategy| strategy.home_dir().to_owned()),
             config_home: strategy.as_ref().map(etcetera::BaseStrategy::config_dir),
             cache_home: strategy.as_ref().map(etcetera::BaseStrategy::cache_dir),
+            system_config: PathBuf::from("/etc"),
         }
     }
 
@@ -99,7 +104,7 @@ impl Surroundings {
     /// Settings of the package index: flags first, then variables, then pip's configuration files.
     ///
     /// # Errors
-    /// When a configuration file of pip cannot be read.
+    /// When a configuration file of pip cannot be read, or a variable has a value that it cannot have.
     pub fn index(&self, arguments: &IndexArguments) -> Result<IndexSettings, CommandError> {
         let mut settings = IndexSettings::default();
         self.pip_config()?.apply(&mut settings);
@@ -132,6 +137,11 @@ impl Surroundings {
         if !extra_index_urls.is_empty() {
             settings.extra_index_urls = extra_index_urls;
         }
+        if arguments.no_index {
+            settings.index_url = None;
+            settings.extra_index_urls.clear();
+        }
+        self.beside_the_indexes(arguments, &mut settings)?;
         settings.netrc = self
             .path("NETRC")
             .or_else(|| Some(self.home.as_ref()?.join(".netrc")))
@@ -150,6 +160,54 @@ impl Surroundings {
         settings.refresh = arguments.refresh;
         settings.offline = arguments.offline;
         Ok(settings)
+    }
+
+    /// What says which files count, where several indexes and places have some: flags, then variables.
+    fn beside_the_indexes(
+        &self,
+        arguments: &IndexArguments,
+        settings: &mut IndexSettings,
+    ) -> Result<(), CommandError> {
+        let mut find_links = arguments.find_links.clone();
+        if find_links.is_empty() {
+            // uv has commas between them, pip white space.
+            let of_uv = self.variable("UV_FIND_LINKS").unwrap_or_default();
+            find_links.extend(of_uv.split(',').map(|place| place.trim().to_owned()));
+            let of_pip = self.variable("PIP_FIND_LINKS").unwrap_or_default();
+            find_links.extend(of_pip.split_whitespace().map(str::to_owned));
+            find_links.retain(|place| !place.is_empty());
+        }
+        if !find_links.is_empty() {
+            settings.find_links = find_links;
+        }
+        let strategy = match (arguments.index_strategy, self.variable("UV_INDEX_STRATEGY")) {
+            (Some(strategy), _) => Some(strategy),
+            (None, Some(text)) => Some(IndexStrategyName::from_str(&text, true).map_err(|_| {
+                CommandError::Variable {
+                    name: "UV_INDEX_STRATEGY",
+                    reason: format!(
+                        "`{text}` is none of first-index, unsafe-first-match, unsafe-best-match"
+                    ),
+                }
+            })?),
+            (None, None) => None,
+        };
+        settings.strategy = match strategy {
+            None | Some(IndexStrategyName::FirstIndex) => IndexStrategy::FirstIndex,
+            Some(IndexStrategyName::UnsafeFirstMatch) => IndexStrategy::UnsafeFirstMatch,
+            Some(IndexStrategyName::UnsafeBestMatch) => IndexStrategy::UnsafeBestMatch,
+        };
+        settings.exclude_newer = arguments.exclude_newer;
+        for name in ["IMGTOOL_EXCLUDE_NEWER", "UV_EXCLUDE_NEWER"] {
+            if settings.exclude_newer.is_none()
+                && let Some(text) = self.variable(name)
+            {
+                let time = parse_exclude_newer(&text)
+                    .map_err(|reason| CommandError::Variable { name, reason })?;
+                settings.exclude_newer = Some(time);
+            }
+        }
+        Ok(())
     }
 
     /// How bases are opened.
@@ -193,6 +251,7 @@ impl Surroundings {
             clock: clock(),
             progress,
             lists_interpreters: false,
+            reads_pip_settings: false,
         })
     }
 
@@ -212,7 +271,8 @@ impl Surroundings {
 
     /// Settings of registries. `insecure` and `platform` are what the command line says; credentials come from where
     /// podman and docker keep them: REGISTRY_AUTH_FILE, `containers/auth.json` below XDG_RUNTIME_DIR and the
-    /// configuration folder, `config.json` below DOCKER_CONFIG or `~/.docker`.
+    /// configuration folder, `config.json` below DOCKER_CONFIG or `~/.docker`. So do certificates of single registries:
+    /// `containers/certs.d` and `docker/certs.d` in the configuration folder of the user, then in that of the machine.
     #[must_use]
     pub fn registry(
         &self,
@@ -230,12 +290,20 @@ impl Surroundings {
             below(self.config_home.clone(), "containers/auth.json"),
             below(docker, "config.json"),
         ];
+        let configured = self.config_home.iter().chain([&self.system_config]);
+        let certificate_folders = configured
+            .flat_map(|folder| {
+                ["containers/certs.d", "docker/certs.d"].map(|name| folder.join(name))
+            })
+            .collect();
         RegistrySettings {
             http: HttpSettings {
+                certificate_folders,
                 certificates: self
                     .path("PIP_CERT")
                     .or_else(|| self.path("REQUESTS_CA_BUNDLE")),
                 offline,
+                clock: Some(clock()),
                 ..HttpSettings::default()
             },
             credentials: CredentialSettings {
@@ -244,8 +312,37 @@ impl Surroundings {
                 ..CredentialSettings::default()
             },
             insecure: insecure.to_vec(),
+            registries: self.registries(),
             platform,
             documents: DocumentCache::default(),
+        }
+    }
+
+    /// Where podman and skopeo look for places of registries: the file of CONTAINERS_REGISTRIES_CONF alone; else that of
+    /// the user with its drop-in files; else that of the machine with its own and with those of the user.
+    fn registries(&self) -> RegistriesFiles {
+        if let Some(file) = self.path("CONTAINERS_REGISTRIES_CONF") {
+            return RegistriesFiles {
+                main: Some(file),
+                drop_ins: Vec::new(),
+            };
+        }
+        let file_in = |folder: &PathBuf| folder.join("containers/registries.conf");
+        let drop_ins_in = |folder: &PathBuf| folder.join("containers/registries.conf.d");
+        let own = self.config_home.as_ref();
+        match own.map(file_in).filter(|file| file.is_file()) {
+            Some(file) => RegistriesFiles {
+                main: Some(file),
+                drop_ins: own.map(drop_ins_in).into_iter().collect(),
+            },
+            None => RegistriesFiles {
+                main: Some(file_in(&self.system_config)),
+                drop_ins: [&self.system_config]
+                    .into_iter()
+                    .chain(own)
+                    .map(drop_ins_in)
+                    .collect(),
+            },
         }
     }
 
@@ -310,6 +407,7 @@ mod tests {
             home: None,
             config_home: None,
             cache_home: Some(PathBuf::from("/cache")),
+            system_config: PathBuf::from("/etc"),
         }
     }
 
@@ -317,6 +415,10 @@ mod tests {
         IndexArguments {
             index_url: None,
             extra_index_url: Vec::new(),
+            no_index: false,
+            find_links: Vec::new(),
+            index_strategy: None,
+            exclude_newer: None,
             offline: false,
             refresh: false,
             cache_dir: None,
@@ -361,6 +463,49 @@ mod tests {
     }
 
     #[test]
+    fn which_files_count_is_said_by_flags_before_variables() {
+        let here = surroundings(&[
+            ("UV_FIND_LINKS", "/wheels, https://h.invalid/links"),
+            ("PIP_FIND_LINKS", "/more  /yet"),
+            ("UV_INDEX_STRATEGY", "unsafe-best-match"),
+            ("UV_EXCLUDE_NEWER", "2020-01-01"),
+            ("IMGTOOL_EXCLUDE_NEWER", "2025-12-23T08:00:00Z"),
+            ("PIP_EXTRA_INDEX_URL", "https://a.invalid/"),
+        ]);
+        let settings = here.index(&no_arguments()).expect("settings");
+        assert_eq!(
+            settings.find_links,
+            ["/wheels", "https://h.invalid/links", "/more", "/yet"]
+        );
+        assert_eq!(settings.strategy, IndexStrategy::UnsafeBestMatch);
+        let time = settings.exclude_newer.expect("a time");
+        assert_eq!(time.to_string(), "2025-12-23T08:00:00Z");
+
+        let mut arguments = no_arguments();
+        arguments.find_links = vec!["here".to_owned()];
+        arguments.index_strategy = Some(IndexStrategyName::UnsafeFirstMatch);
+        arguments.exclude_newer = parse_exclude_newer("2024-02-29").ok();
+        arguments.no_index = true;
+        let settings = here.index(&arguments).expect("settings");
+        assert_eq!(settings.find_links, ["here"]);
+        assert_eq!(settings.strategy, IndexStrategy::UnsafeFirstMatch);
+        let time = settings.exclude_newer.expect("a time");
+        assert_eq!(time.to_string(), "2024-03-01T00:00:00Z");
+        assert_eq!(settings.index_url, None);
+        assert!(settings.extra_index_urls.is_empty());
+
+        for (name, value) in [
+            ("UV_EXCLUDE_NEWER", "7 days"),
+            ("UV_INDEX_STRATEGY", "best"),
+        ] {
+            let error = surroundings(&[(name, value)])
+                .index(&no_arguments())
+                .expect_err("no such value");
+            assert!(error.to_string().contains(name), "{error}");
+        }
+    }
+
+    #[test]
     fn credentials_of_registries_are_where_podman_and_docker_keep_them() {
         let mut here = surroundings(&[
             ("REGISTRY_AUTH_FILE", "/own/auth.json"),
@@ -389,12 +534,54 @@ mod tests {
         assert_eq!(settings.insecure, ["r.example:5000"]);
         assert_eq!(settings.http.certificates, Some(PathBuf::from("/ca.pem")));
         assert!(settings.http.offline);
+        assert_eq!(
+            settings.http.certificate_folders,
+            [
+                "/home/u/.config/containers/certs.d",
+                "/home/u/.config/docker/certs.d",
+                "/etc/containers/certs.d",
+                "/etc/docker/certs.d",
+            ]
+            .map(PathBuf::from)
+        );
 
         let mut plain = surroundings(&[]);
         plain.home = Some(PathBuf::from("/home/u"));
         let settings = plain.registry(&[], None, false);
         let docker = PathBuf::from("/home/u/.docker/config.json");
         assert_eq!(settings.credentials.files, [docker]);
+    }
+
+    #[test]
+    fn places_of_registries_are_where_podman_looks_for_them() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut here = surroundings(&[]);
+        here.config_home = Some(folder.path().to_owned());
+        here.system_config = PathBuf::from("/machine");
+        let own = |name: &str| folder.path().join("containers").join(name);
+        let files = here.registry(&[], None, false).registries;
+        assert_eq!(
+            files.main,
+            Some(PathBuf::from("/machine/containers/registries.conf"))
+        );
+        assert_eq!(
+            files.drop_ins,
+            [
+                PathBuf::from("/machine/containers/registries.conf.d"),
+                own("registries.conf.d")
+            ]
+        );
+
+        std::fs::create_dir(folder.path().join("containers")).expect("a folder");
+        std::fs::File::create(own("registries.conf")).expect("a file");
+        let files = here.registry(&[], None, false).registries;
+        assert_eq!(files.main, Some(own("registries.conf")));
+        assert_eq!(files.drop_ins, [own("registries.conf.d")]);
+
+        let named = surroundings(&[("CONTAINERS_REGISTRIES_CONF", "/named.conf")]);
+        let files = named.registry(&[], None, false).registries;
+        assert_eq!(files.main, Some(PathBuf::from("/named.conf")));
+        assert!(files.drop_ins.is_empty());
     }
 
     #[test]
