@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use imgtool::digest::sha256;
 use imgtool::image_path::ImagePath;
+use imgtool::rootfs::budget::ImageBudget;
 use imgtool::rootfs::inventory::builder::Keeping;
 use imgtool::rootfs::inventory::{Contents, Inventory, InventoryBuilder};
 use imgtool::rootfs::layer_entries::decompress::decompress;
@@ -23,7 +24,8 @@ const LIMITS: Limits = Limits {
     image_entries: 4_000,
     layer_retained: 1 << 20,
     image_retained: 2 << 20,
-    uncompressed: 8 << 20,
+    layer_uncompressed: 8 << 20,
+    image_uncompressed: 16 << 20,
 };
 
 fn retention(path: &str) -> Retention {
@@ -34,26 +36,29 @@ fn retention(path: &str) -> Retention {
     }
 }
 
-fn inventory(layer: &[u8]) -> Option<Inventory> {
+fn inventory(layer: &[u8], budget: &ImageBudget) -> Option<Inventory> {
     let wanted = BTreeSet::from(["a".to_owned()]);
     let keeping = Keeping {
         retention: &retention,
         wanted: &wanted,
     };
-    let builder = InventoryBuilder::new(keeping, LIMITS, Contents::in_memory());
+    let budget = budget.layer();
+    let builder = InventoryBuilder::new(keeping, &budget, Contents::in_memory());
     let archive = decompress(layer).ok()?;
     // As far as a layer may go: the reader of layers counts what is unpacked.
-    let archive = BufReader::new(std::io::Read::take(archive, LIMITS.uncompressed));
+    let archive = BufReader::new(std::io::Read::take(archive, LIMITS.layer_uncompressed));
     let unsealed = builder.read(archive).ok()?;
     let (inventory, _) = unsealed.seal(&sha256(b""), Path::new("")).expect("memory");
-    assert!(inventory.len() <= LIMITS.layer_entries + 1);
+    assert!(inventory.len() <= LIMITS.layer_entries);
+    budget.settle(&inventory).ok()?;
     Some(inventory)
 }
 
 fuzz_target!(|data: &[u8]| {
     // Two layers, one over the other.
     let (lower, upper) = data.split_at(data.len() / 2 / 512 * 512);
-    let inventories = [lower, upper, data].map(inventory);
+    let budget = ImageBudget::new(LIMITS);
+    let inventories = [lower, upper, data].map(|layer| inventory(layer, &budget));
     let layers: Vec<_> = inventories
         .into_iter()
         .flatten()
