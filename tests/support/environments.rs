@@ -61,6 +61,7 @@ pub fn environment(python: &str, installed: &[(&str, &str, &[&str])]) -> Environ
         distributions,
         shadowed: Vec::new(),
         conda_packages: Vec::new(),
+        choice: None,
         notes: Vec::new(),
         provenance: Provenance::Directory {
             path: "test".to_owned(),

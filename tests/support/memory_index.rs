@@ -14,6 +14,7 @@ use imgtool::packaging::{PackageName, Version};
 pub struct MemoryIndex {
     files: BTreeMap<PackageName, Vec<(Version, IndexFile)>>,
     metadata: BTreeMap<String, Result<Arc<CoreMetadata>, String>>,
+    promised: BTreeMap<String, Arc<CoreMetadata>>,
     /// Names of the projects that were asked for, in order.
     pub asked: Mutex<Vec<String>>,
 }
@@ -27,6 +28,8 @@ pub struct File<'a> {
     pub requires_python: Option<&'a str>,
     /// Why it is yanked.
     pub yanked: Option<&'a str>,
+    /// When it was uploaded, as RFC 3339 has it.
+    pub uploaded: Option<&'a str>,
     /// `Requires-Dist` lines.
     pub requires: &'a [&'a str],
     /// `Provides-Extra` lines.
@@ -72,6 +75,18 @@ impl MemoryIndex {
         self.add_file(name, version, filename, file);
     }
 
+    /// Offers a source distribution that promises what it requires.
+    pub fn add_static_source(&mut self, name: &str, version: &str, file: &File<'_>) {
+        let mut metadata = format!("Metadata-Version: 2.2\nName: {name}\nVersion: {version}\n");
+        for requirement in file.requires {
+            let _ = writeln!(metadata, "Requires-Dist: {requirement}");
+        }
+        let promised = CoreMetadata::parse(metadata.as_bytes()).expect("metadata");
+        self.promised
+            .insert(format!("{name}-{version}.tar.gz"), Arc::new(promised));
+        self.add_source(name, version, file);
+    }
+
     /// Offers a source distribution.
     pub fn add_source(&mut self, name: &str, version: &str, file: &File<'_>) {
         self.add_file(name, version, format!("{name}-{version}.tar.gz"), file);
@@ -100,7 +115,11 @@ impl MemoryIndex {
                 requires_python: file.requires_python.map(str::to_owned),
                 yanked: file.yanked.map(str::to_owned),
                 core_metadata: None,
-                upload_time: None,
+                upload_time: file.uploaded.map(|time| {
+                    jiff::Timestamp::from_str(time)
+                        .expect("a time")
+                        .as_millisecond()
+                }),
             },
         ));
     }
@@ -120,5 +139,9 @@ impl PackageIndex for MemoryIndex {
 
     fn metadata(&self, wheel: &IndexFile) -> Result<Result<Arc<CoreMetadata>, String>, IndexError> {
         Ok(self.metadata[&wheel.filename].clone())
+    }
+
+    fn promised_metadata(&self, source: &IndexFile) -> Option<Arc<CoreMetadata>> {
+        self.promised.get(&source.filename).cloned()
     }
 }

@@ -208,6 +208,7 @@ impl Desk {
             .env("XDG_CONFIG_HOME", self.path("home/config"))
             .env("XDG_CONFIG_DIRS", self.path("home/config"))
             .env("PIP_CONFIG_FILE", "/dev/null")
+            .env("CONTAINERS_REGISTRIES_CONF", "/dev/null")
             .env("NO_COLOR", "1")
             .env("NO_PROXY", "*")
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
@@ -215,7 +216,9 @@ impl Desk {
             .args(arguments.iter().map(OsString::from))
             .stdin(Stdio::null());
         // Of the verbs, `catalog list` and `catalog show` know no index.
-        let asks = arguments.contains(&"resolve") || arguments.contains(&"snapshot");
+        let asks = ["resolve", "explain", "snapshot"]
+            .iter()
+            .any(|verb| arguments.contains(verb));
         if let (Some(url), true) = (&self.index_url, asks) {
             command.args(["--index-url", url]);
         }

@@ -21,6 +21,8 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsAcceptor;
 
 use super::index_server::{base64, sha256};
 
@@ -239,6 +241,7 @@ struct State {
 pub struct RegistryServer {
     state: Arc<State>,
     address: SocketAddr,
+    speaks_tls: bool,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -246,11 +249,22 @@ pub struct RegistryServer {
 impl RegistryServer {
     /// Starts an empty, open registry.
     pub fn start() -> Self {
+        Self::start_with(None)
+    }
+
+    /// Starts one that speaks TLS.
+    pub fn start_tls(tls: Arc<rustls::ServerConfig>) -> Self {
+        Self::start_with(Some(TlsAcceptor::from(tls)))
+    }
+
+    fn start_with(tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         listener.set_nonblocking(true).expect("a listener");
         let address = listener.local_addr().expect("an address");
         let state = Arc::new(State::default());
-        *state.origin.lock().expect("the origin") = format!("http://{address}");
+        *state.origin.lock().expect("the origin") =
+            format!("{}://{address}", scheme(tls.is_some()));
+        let speaks_tls = tls.is_some();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let served = Arc::clone(&state);
         let thread = std::thread::spawn(move || {
@@ -260,13 +274,14 @@ impl RegistryServer {
                 .expect("a runtime");
             runtime.block_on(async move {
                 let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
-                tokio::spawn(accept(listener, served));
+                tokio::spawn(accept(listener, tls, served));
                 let _ = stopped.await;
             });
         });
         Self {
             state,
             address,
+            speaks_tls,
             stop: Some(stop),
             thread: Some(thread),
         }
@@ -277,9 +292,9 @@ impl RegistryServer {
         self.address.to_string()
     }
 
-    /// `http://127.0.0.1:port`.
+    /// `http://127.0.0.1:port`, or the same with `https`.
     pub fn origin(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", scheme(self.speaks_tls), self.address)
     }
 
     /// Stores an image under a tag.
@@ -371,37 +386,54 @@ impl std::error::Error for Broken {}
 
 type Answer = Response<UnsyncBoxBody<Bytes, Broken>>;
 
-async fn accept(listener: tokio::net::TcpListener, state: Arc<State>) {
+fn scheme(speaks_tls: bool) -> &'static str {
+    if speaks_tls { "https" } else { "http" }
+}
+
+async fn accept(listener: tokio::net::TcpListener, tls: Option<TlsAcceptor>, state: Arc<State>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             continue;
         };
         let state = Arc::clone(&state);
+        let tls = tls.clone();
         tokio::spawn(async move {
-            let service = service_fn(move |request: Request<Incoming>| {
-                let state = Arc::clone(&state);
-                async move {
-                    let (parts, body) = request.into_parts();
-                    let body = body.collect().await.map_err(|_| Broken)?.to_bytes();
-                    let logged = LoggedRequest {
-                        method: parts.method.to_string(),
-                        target: parts.uri.to_string(),
-                        headers: parts.headers,
-                        body: String::from_utf8_lossy(&body).into_owned(),
-                    };
-                    state.log.lock().expect("the log").push(logged.clone());
-                    if state.behaviour.lock().expect("the behaviour").hang {
-                        std::future::pending::<()>().await;
+            match tls {
+                None => serve(stream, state).await,
+                // An error is a client that speaks no TLS, does not trust, or is not trusted.
+                Some(tls) => {
+                    if let Ok(stream) = tls.accept(stream).await {
+                        serve(stream, state).await;
                     }
-                    state.answer(&parts.method, &logged).ok_or(Broken)
                 }
-            });
-            // An error is a connection that this server broke on purpose, or that the client closed.
-            let _ = hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
+            }
         });
     }
+}
+
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, state: Arc<State>) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let state = Arc::clone(&state);
+        async move {
+            let (parts, body) = request.into_parts();
+            let body = body.collect().await.map_err(|_| Broken)?.to_bytes();
+            let logged = LoggedRequest {
+                method: parts.method.to_string(),
+                target: parts.uri.to_string(),
+                headers: parts.headers,
+                body: String::from_utf8_lossy(&body).into_owned(),
+            };
+            state.log.lock().expect("the log").push(logged.clone());
+            if state.behaviour.lock().expect("the behaviour").hang {
+                std::future::pending::<()>().await;
+            }
+            state.answer(&parts.method, &logged).ok_or(Broken)
+        }
+    });
+    // An error is a connection that this server broke on purpose, or that the client closed.
+    let _ = hyper::server::conn::http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
 }
 
 fn body(status: u16, content_type: &str, body: Vec<u8>) -> Answer {

@@ -59,6 +59,7 @@ impl Universe {
                 tags: "",
                 requires_python: release.requires_python.as_deref(),
                 yanked: release.yanked.as_deref(),
+                uploaded: None,
                 requires: &requires,
                 extras: &extras,
             };
@@ -183,6 +184,6 @@ pub fn request<T: AsRef<str>>(environment: &Environment, requirements: &[T]) -> 
             })
             .filter(|requested| requested.requirement.applies(&environment.markers))
             .collect(),
-        constraints: Vec::new(),
+        ..Request::default()
     }
 }
