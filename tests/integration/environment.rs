@@ -24,8 +24,9 @@ fn pins(environment: &Environment) -> Vec<String> {
 
 #[track_caller]
 fn has_note(environment: &Environment, part: &str) {
-    let found = environment.notes.iter().any(|note| note.contains(part));
-    assert!(found, "no note with `{part}` in {:#?}", environment.notes);
+    let notes: Vec<String> = environment.all_notes().collect();
+    let found = notes.iter().any(|note| note.contains(part));
+    assert!(found, "no note with `{part}` in {notes:#?}");
 }
 
 const CONDA_SITE: &str = "/opt/conda/lib/python3.10/site-packages";

@@ -252,12 +252,10 @@ fn many_others_are_counted() {
         root.python(&format!("/opt/python3{minor}"), &format!("3.{minor}.1"));
     }
     let environment = root.read();
-    assert_eq!(environment.notes.len(), 1, "{:?}", environment.notes);
-    assert!(
-        environment.notes[0].ends_with(" and 4 more"),
-        "{}",
-        environment.notes[0]
-    );
+    assert!(environment.notes.is_empty(), "{:?}", environment.notes);
+    let choice = environment.choice.expect("a choice");
+    assert!(choice.others.ends_with(" and 4 more"), "{choice}");
+    assert!(choice.to_string().contains("; there is also "), "{choice}");
 }
 
 #[test]
@@ -282,7 +280,9 @@ fn red_hats_own_python_is_found_through_its_links() {
 /// The note of the environment that `search` finds on what is read and why.
 fn first_note(root: &Root, search: Search<'_>) -> (String, String) {
     let environment = root.read_as(search).expect("an environment");
-    let note = environment.notes.first().cloned().unwrap_or_default();
+    let choice = environment.choice.map(|choice| choice.reason);
+    let note = environment.notes.first().cloned().or(choice);
+    let note = note.unwrap_or_default();
     (environment.interpreter.prefix, note)
 }
 
@@ -341,8 +341,11 @@ fn a_guessed_path_starts_nothing() {
     let root = Root::debian();
     root.python("/usr", "3.9.2");
     root.python("/opt/conda", "3.10.13");
-    let note = &root.read().notes[0];
-    assert!(note.contains("as it is found first"), "{note}");
+    let reason = root.read().choice.expect("a choice").reason;
+    assert!(
+        reason.ends_with("is read, as it is found first"),
+        "{reason}"
+    );
 }
 
 #[test]

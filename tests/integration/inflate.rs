@@ -1,10 +1,11 @@
 //! The gzip reader beside flate2: the same bytes and the same yes or no, whatever is read and however it comes.
 
+use std::collections::VecDeque;
 use std::io::{self, BufRead, Read, Write};
 
 use flate2::write::GzEncoder;
 use flate2::{Compression, GzBuilder};
-use imgtool::inflate::GzipReader;
+use imgtool::inflate::{BUFFER, GzipReader};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -542,5 +543,107 @@ proptest! {
     #[test]
     fn any_stream_is_told(stream in vec(any::<u8>(), 0..300)) {
         let _ = agree(&member(&stream));
+    }
+}
+
+/// Reads by exchange of buffers, of which there are `spares` at a time, and lends in between where `lends`.
+fn exchanged(file: &[u8], spares: usize, lends: bool) -> (Vec<u8>, io::Result<()>) {
+    let mut reader = GzipReader::new(file);
+    // What is in a spare buffer must not matter; neither may one of another length.
+    let mut buffers: VecDeque<Vec<u8>> = (0..spares).map(|n| vec![0xa5; n * BUFFER]).collect();
+    let mut text = Vec::new();
+    let mut numbers = Numbers(14);
+    loop {
+        if lends && numbers.below(2) == 0 {
+            match reader.fill_buf() {
+                Ok(lent) => {
+                    let some = numbers.below(lent.len() + 1);
+                    text.extend(&lent[..some]);
+                    reader.consume(some);
+                }
+                Err(error) => return (text, Err(error)),
+            }
+        }
+        let spare = buffers.pop_front().unwrap_or_default();
+        match reader.exchange(spare) {
+            Ok((_, new)) if new.is_empty() => return (text, Ok(())),
+            Ok((mut buffer, new)) => {
+                assert_eq!(buffer.len(), BUFFER);
+                text.extend(&buffer[new]);
+                buffer.fill(0x5a);
+                buffers.push_back(buffer);
+            }
+            Err(error) => return (text, Err(error)),
+        }
+    }
+}
+
+#[test]
+fn exchanged_buffers_hold_what_reading_gives() {
+    let mut numbers = Numbers(15);
+    for kind in 0..=6 {
+        let text = text(kind, 1_500_000, &mut numbers);
+        let file = compressed(&text, 6);
+        for (spares, lends) in [(0, false), (1, false), (3, false), (3, true)] {
+            let (read, result) = exchanged(&file, spares, lends);
+            result.expect("sound data");
+            assert!(read == text, "kind {kind}, {spares} spare buffers");
+        }
+        // Cut anywhere, the same comes before the same error.
+        let cut = &file[..numbers.below(file.len())];
+        let (expected, reading) = drain(GzipReader::new(cut));
+        let (read, exchanging) = exchanged(cut, 2, false);
+        assert!(read == expected, "kind {kind}");
+        assert_eq!(
+            exchanging.expect_err("it is cut").to_string(),
+            reading.expect_err("it is cut").to_string()
+        );
+    }
+}
+
+#[test]
+fn an_exchanged_buffer_is_full_however_short_the_members_are() {
+    let member = compressed(b"a byte or two", 6);
+    let file = member.repeat(50_000);
+    let mut reader = GzipReader::new(&file[..]);
+    let mut lengths = Vec::new();
+    loop {
+        let (_, new) = reader.exchange(Vec::new()).expect("sound data");
+        if new.is_empty() {
+            break;
+        }
+        lengths.push(new.len());
+    }
+    assert_eq!(lengths.iter().sum::<usize>(), 13 * 50_000);
+    assert_eq!(lengths.len(), 3, "{lengths:?}");
+    for _ in 0..3 {
+        let (buffer, none) = reader.exchange(Vec::new()).expect("the end stays");
+        assert_eq!((buffer.len(), none.len()), (BUFFER, 0));
+    }
+}
+
+#[test]
+fn an_error_comes_after_the_exchange_of_the_text_before_it_and_is_final() {
+    let text = text(4, 1_000_000, &mut Numbers(16));
+    let mut file = compressed(&text, 6);
+    let checksum = file.len() - 8;
+    file[checksum] ^= 1;
+    let mut reader = GzipReader::new(&file[..]);
+    let mut read: Vec<u8> = Vec::new();
+    let error = loop {
+        match reader.exchange(Vec::new()) {
+            Ok((buffer, new)) => {
+                assert!(!new.is_empty(), "no end without an error");
+                read.extend(&buffer[new]);
+            }
+            Err(error) => break error,
+        }
+    };
+    assert!(error.to_string().contains("another checksum"), "{error}");
+    assert!(read == text);
+    for _ in 0..3 {
+        reader
+            .exchange(Vec::new())
+            .expect_err("no way behind an error");
     }
 }

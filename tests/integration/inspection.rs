@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use imgtool::environment::{
-    CondaPackage, Environment, Footprint, FoundInterpreter, InstalledDistribution, InterpreterKind,
-    Provenance, RecordKind,
+    Choice, CondaPackage, Environment, Footprint, FoundInterpreter, InstalledDistribution,
+    InterpreterKind, Provenance, RecordKind,
 };
 use imgtool::report::BaseLabel;
 use imgtool::report::bill_of_materials::Created;
@@ -158,6 +158,7 @@ fn image() -> Inspection {
         label: BaseLabel {
             reference: REFERENCE.to_owned(),
             asked: "registry.example:5000/team/train:2.x".to_owned(),
+            layers: BTreeMap::new(),
         },
         environment: conda_environment(),
         interpreters: vec![
@@ -176,6 +177,36 @@ fn plain(text: &str) -> String {
 
 fn created() -> Created {
     Created::choose(None, Some("2024-05-01T12:00:00.5Z"), 0)
+}
+
+#[test]
+fn other_interpreters_are_named_once() {
+    let mut found = image();
+    found.environment.choice = Some(Choice {
+        reason: "Python 3.10 at /opt/conda/bin/python3 is read, as it is what PATH starts"
+            .to_owned(),
+        others: "Python 3.9 at /usr/bin/python3.9".to_owned(),
+    });
+    let count = |text: &str| text.matches("/usr/bin/python3.9").count();
+    let shown = plain(&text::inspect::inspect(&found, EVERYTHING, None));
+    assert!(
+        shown.contains(
+            "\n- Python 3.10 at /opt/conda/bin/python3 is read, as it is what PATH starts\n"
+        ),
+        "{shown}"
+    );
+    assert_eq!(count(&shown), 1, "{shown}");
+    assert_eq!(count(&json::inspect::inspect(&found)), 1);
+
+    // Where no list names them, the note does.
+    found.interpreters.clear();
+    let shown = plain(&text::inspect::inspect(&found, EVERYTHING, None));
+    assert!(
+        shown.contains(
+            "as it is what PATH starts; there is also Python 3.9 at /usr/bin/python3.9\n"
+        ),
+        "{shown}"
+    );
 }
 
 #[test]

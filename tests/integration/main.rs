@@ -3,6 +3,7 @@
 mod environment;
 mod environment_files;
 mod environment_interpreters;
+mod environment_obstacles;
 mod environment_retention;
 mod inflate;
 mod inspection;
@@ -11,6 +12,7 @@ mod oracle;
 mod package_index;
 mod program;
 mod registry;
+mod reports;
 mod resolution;
 #[path = "../support/mod.rs"]
 mod support;

@@ -2,12 +2,16 @@
 //!
 //! `PROPTEST_CASES` raises the number of cases, which is small enough for every run of the tests.
 
+mod changes;
+
+use std::ops::Range;
+
 use imgtool::environment::Environment;
 use imgtool::packaging::specifiers::allows;
 use imgtool::packaging::{PackageName, VersionSpecifiers};
 use imgtool::resolution::conflict::Fact;
 use imgtool::resolution::request::{Request, Requested};
-use imgtool::resolution::{Conflict, Outcome, Resolver};
+use imgtool::resolution::{Conflict, Outcome, Policy, Resolver};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
@@ -22,6 +26,23 @@ const VERSIONS: [&str; 4] = ["1.0", "1.5", "2.0a1", "2.0"];
 const INSTALLED: [&str; 5] = ["1.0", "1.5", "2.0", "1.5+local", "3.0.dev1"];
 const SPECIFIERS: [&str; 12] = [
     "", "", "", ">=1.5", "<2", "==1.0", "!=1.5", "~=1.0", ">1.0", "<=1.5", "==1.*", ">=2.0a1",
+];
+/// Every version that makes a difference to a specifier, and those between them.
+const EVERY_VERSION: [&str; 14] = [
+    "0.5",
+    "1.0",
+    "1.0+local",
+    "1.0.post1",
+    "1.2",
+    "1.5",
+    "1.5+local",
+    "1.7",
+    "2.0a1",
+    "2.0b1",
+    "2.0",
+    "2.5",
+    "3.0.dev1",
+    "3.0",
 ];
 /// Extras: `x` and `y` are offered by everything, `z` by nothing.
 const EXTRAS: [&str; 5] = ["", "", "[x]", "[y]", "[x,z]"];
@@ -71,10 +92,10 @@ fn universe() -> impl Strategy<Value = Universe> {
     })
 }
 
-/// What is installed.
-fn base() -> impl Strategy<Value = Universe> {
+/// What is installed: so many distributions.
+fn base(size: Range<usize>) -> impl Strategy<Value = Universe> {
     let installed = (0..INSTALLED.len()).prop_flat_map(|version| release(INSTALLED[version]));
-    btree_map(0..PROJECTS.len(), installed, 0..4).prop_map(|installed| {
+    btree_map(0..PROJECTS.len(), installed, size).prop_map(|installed| {
         let installed = installed.into_iter();
         Universe(
             installed
@@ -98,7 +119,9 @@ fn asked() -> impl Strategy<Value = String> {
 fn solve(environment: &Environment, universe: &Universe, request: &Request) -> Outcome {
     let index = universe.memory_index();
     let resolver = Resolver::new(environment, &index);
-    resolver.resolve(request).expect("an answer")
+    resolver
+        .resolve(request, &Policy::default())
+        .expect("an answer")
 }
 
 /// Compares one answer; `None` where the search was given up.
@@ -125,11 +148,12 @@ fn compare(environment: &Environment, universe: &Universe, request: &Request) ->
         (Outcome::Conflict(conflict), None) => {
             explains(&conflict, environment);
             assert_eq!(
-                refuted(&conflict, environment, universe, request),
+                refuted(&conflict.facts, None, environment, universe, request),
                 Found::Nothing,
                 "the facts are not enough: {:?}",
                 conflict.facts
             );
+            are_needed(&conflict, environment, universe, request);
             fits(&conflict, environment, universe, request)?;
         }
         (Outcome::Resolution(resolution), None) => {
@@ -167,6 +191,8 @@ fn explains(conflict: &Conflict, environment: &Environment) {
             Fact::BaseRequires { by, .. } => {
                 assert!(introduced.contains(&&by.requirement.name), "{facts:?}");
             }
+            Fact::Newest { .. } => panic!("nobody asked why nothing is newer: {facts:?}"),
+            Fact::Stays { name, .. } => introduced.push(name),
             Fact::UnknownProject { name }
             | Fact::NoCandidate { name, .. }
             | Fact::Unusable { name, .. } => {
@@ -187,16 +213,23 @@ fn explains(conflict: &Conflict, environment: &Environment) {
 /// A search in a world of which no more is known than the facts say: projects have the versions that they have, but
 /// require nothing, and are not installed, unless a fact says so. A project of which no fact says anything has any
 /// version. If there is a solution, the explanation is none.
+///
+/// The project in `any` is not held, and the index has every version of it that there might be.
 fn refuted(
-    conflict: &Conflict,
+    facts: &[Fact],
+    any: Option<&PackageName>,
     environment: &Environment,
     universe: &Universe,
     request: &Request,
 ) -> Found {
-    let subjects: Vec<&PackageName> = conflict.facts.iter().filter_map(subject).collect();
+    let subjects: Vec<&PackageName> = facts.iter().filter_map(Fact::subject).collect();
     let mut known = universe.clone();
+    if let Some(name) = any {
+        open_up(&mut known, name);
+    }
     for (name, releases) in &mut known.0 {
-        if !subjects.iter().any(|subject| *subject.as_ref() == **name) {
+        let is_meant = |project: &PackageName| *project.as_ref() == **name;
+        if !subjects.iter().copied().chain(any).any(is_meant) {
             *releases = VERSIONS.iter().map(|it| Release::new(it, &[])).collect();
         }
         for release in releases {
@@ -209,14 +242,16 @@ fn refuted(
         ..request.clone()
     };
     let hold = |base: &mut Environment, name: &PackageName| {
-        if let Some(installed) = environment.distributions.get(name) {
+        if Some(name) != any
+            && let Some(installed) = environment.distributions.get(name)
+        {
             let mut installed = installed.clone();
             installed.requires_dist.clear();
             let entry = base.distributions.entry(name.clone());
             entry.or_insert(installed);
         }
     };
-    for fact in &conflict.facts {
+    for (position, fact) in facts.iter().enumerate() {
         match fact {
             Fact::Asked { requirement, .. } => {
                 asked
@@ -252,10 +287,11 @@ fn refuted(
             }
             Fact::Held { name, .. } => hold(&mut base, name),
             Fact::BaseRequires { by, .. } => {
-                hold(&mut base, &by.requirer);
-                let requiring = base.distributions.get_mut(&by.requirer);
-                let requiring = requiring.expect("a held project");
-                requiring.requires_dist.push(by.requirement.to_string());
+                // It binds others even where its own version is of no account.
+                let mut binding = environment.distributions[&by.requirer].clone();
+                binding.requires_dist = vec![by.requirement.to_string()];
+                let stand_in: PackageName = format!("stand-in-{position}").parse().expect("a name");
+                base.distributions.insert(stand_in, binding);
             }
             Fact::Unusable {
                 name,
@@ -279,22 +315,62 @@ fn refuted(
                     }
                 }
             }
-            Fact::UnknownProject { .. } | Fact::NoCandidate { .. } => {}
+            Fact::Newest { .. }
+            | Fact::Stays { .. }
+            | Fact::UnknownProject { .. }
+            | Fact::NoCandidate { .. } => {}
         }
     }
     World::new(&base, &known, &asked).search(STEPS)
 }
 
-/// The project that a fact says something of.
-fn subject(fact: &Fact) -> Option<&PackageName> {
-    match fact {
-        Fact::Asked { .. } => None,
-        Fact::Requires { project: name, .. }
-        | Fact::Held { name, .. }
-        | Fact::UnknownProject { name }
-        | Fact::NoCandidate { name, .. }
-        | Fact::Unusable { name, .. } => Some(name),
-        Fact::BaseRequires { by, .. } => Some(&by.requirement.name),
+/// Gives a project every version that there might be.
+fn open_up(known: &mut Universe, name: &PackageName) {
+    let releases = known.0.entry(name.to_string()).or_default();
+    for version in EVERY_VERSION {
+        match releases.iter_mut().find(|it| it.version == version) {
+            Some(release) if usable(release) => {}
+            Some(release) => *release = Release::new(version, &[]),
+            None => releases.push(Release::new(version, &[])),
+        }
+    }
+}
+
+/// Whether a release can be installed, whatever it requires.
+fn usable(release: &Release) -> bool {
+    release.yanked.is_none() && release.requires_python.is_none()
+}
+
+/// No fact is superfluous: without any one of them there is a solution.
+fn are_needed(
+    conflict: &Conflict,
+    environment: &Environment,
+    universe: &Universe,
+    request: &Request,
+) {
+    for position in 0..conflict.facts.len() {
+        let mut others = conflict.facts.clone();
+        let without = others.remove(position);
+        let any = match &without {
+            Fact::NoCandidate { name, .. }
+            | Fact::UnknownProject { name }
+            | Fact::Held { name, .. } => Some(name),
+            _ => None,
+        };
+        // That a constraint rules versions out is a part of the facts that they are no candidates, or are held.
+        let mut request = request.clone();
+        request.constraints.retain(|constraint| {
+            without.subject() != Some(&constraint.requirement.name)
+                || matches!(without, Fact::Requires { .. })
+        });
+        assert!(
+            !matches!(
+                refuted(&others, any, environment, universe, &request),
+                Found::Nothing
+            ),
+            "{without:?} is superfluous in {:#?}",
+            conflict.facts
+        );
     }
 }
 
@@ -340,7 +416,7 @@ proptest! {
     #[test]
     fn answers_are_those_of_an_exhaustive_search(
         universe in universe(),
-        base in base(),
+        base in base(0..4),
         asked in vec(asked(), 1..3),
         constraint in proptest::option::weighted(0.2, (0..PROJECTS.len(), 0..SPECIFIERS.len())),
     ) {

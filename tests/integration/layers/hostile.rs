@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use imgtool::digest::sha256;
 use imgtool::image_path::ImagePath;
 use imgtool::rootfs::retention::Retention;
-use imgtool::rootfs::{Entry, EntryKind, Limits, RootFs, RootFsError, resolve};
+use imgtool::rootfs::{Entry, EntryKind, InventoryCache, Limits, RootFs, RootFsError, resolve};
 use imgtool::transport::{Layer, LayerSource, OpenedImage, TransportError};
 use tar::{EntryType, Header};
 
@@ -214,7 +214,7 @@ fn too_many_entries_are_refused_in_a_layer_and_in_an_image() {
         ..Limits::default()
     };
     let error = refused(std::slice::from_ref(&archive), layer_entries);
-    assert!(error.contains("more than 99 entries of a layer"), "{error}");
+    assert!(error.contains("more than 99 entries"), "{error}");
     assert!(
         error.contains(&sha256(&gzip(&archive)).to_string()),
         "{error}"
@@ -227,7 +227,7 @@ fn too_many_entries_are_refused_in_a_layer_and_in_an_image() {
         .fold(Archive::new(), |archive, _| archive.file("f", b""));
     for archive in [implied, repeated.finish()] {
         let error = refused(&[archive], layer_entries);
-        assert!(error.contains("more than 99 entries of a layer"), "{error}");
+        assert!(error.contains("more than 99 entries"), "{error}");
     }
     let other = Archive::new().file("other", b"").finish();
     let image_entries = Limits {
@@ -236,7 +236,7 @@ fn too_many_entries_are_refused_in_a_layer_and_in_an_image() {
     };
     let error = refused(&[archive, other], image_entries);
     assert!(
-        error.contains("more than 102 entries of an image"),
+        error.contains("the image has more than 102 entries"),
         "{error}"
     );
 }
@@ -250,7 +250,7 @@ fn too_much_that_would_be_kept_is_refused() {
     };
     let error = refused(&[archive("a")], layer_retained);
     assert!(
-        error.contains("more than 1000 bytes of names and kept files of a layer"),
+        error.contains("more than 1000 bytes of names and kept files"),
         "{error}"
     );
     let image_retained = Limits {
@@ -259,7 +259,7 @@ fn too_much_that_would_be_kept_is_refused() {
     };
     let error = refused(&[archive("a"), archive("b")], image_retained);
     assert!(
-        error.contains("more than 1500 bytes of names and kept files of an image"),
+        error.contains("the image has more than 1500 bytes of names and kept files"),
         "{error}"
     );
 }
@@ -267,7 +267,7 @@ fn too_much_that_would_be_kept_is_refused() {
 #[test]
 fn a_decompression_bomb_ends_at_the_limit() {
     let limits = Limits {
-        uncompressed: 1 << 20,
+        layer_uncompressed: 1 << 20,
         ..Limits::default()
     };
     let archive = Archive::new().file("zeros", &vec![0; 8 << 20]).finish();
@@ -280,10 +280,135 @@ fn a_decompression_bomb_ends_at_the_limit() {
         let (image, _) = image_of(vec![(blob, sha256(&archive))]);
         let error = told(&reading.root(image).expect_err("an error"));
         assert!(
-            error.contains("more than 1048576 bytes of an uncompressed layer"),
+            error.contains("more than 1048576 bytes once it is uncompressed"),
             "{error}"
         );
     }
+}
+
+#[test]
+fn layers_that_are_small_alone_are_a_bomb_together() {
+    let limits = Limits {
+        image_uncompressed: 1 << 20,
+        ..Limits::default()
+    };
+    let layer = |name: &str| Archive::new().file(name, &vec![0; 600 << 10]).finish();
+    let error = refused(&[layer("a"), layer("b")], limits);
+    assert_eq!(
+        error,
+        "the image has more than 1048576 bytes once its layers are uncompressed"
+    );
+    // One alone is none, and neither is one that comes twice: it is unpacked once.
+    let (image, _) = image(&[layer("a"), layer("a")]);
+    let reading = Reading {
+        limits,
+        ..Reading::default()
+    };
+    reading.root(image).expect("an image");
+}
+
+#[test]
+fn what_the_cache_has_is_not_unpacked_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let cache = InventoryCache::new(folder.path(), Duration::ZERO);
+    let layer = |name: &str| Archive::new().file(name, &vec![0; 600 << 10]).finish();
+    let layers = [layer("a"), layer("b")];
+    let read = |image_uncompressed| {
+        Reading {
+            cache: Some(&cache),
+            limits: Limits {
+                image_uncompressed,
+                ..Limits::default()
+            },
+            retention: |_| Retention::Nothing,
+            ..Reading::default()
+        }
+        .root(image(&layers).0)
+    };
+    read(2 << 20).expect("an image");
+    read(1 << 20).expect("an image that is known");
+}
+
+/// Layers that go on after their entries: with a file that does not end for a minute, so that whoever waits for a layer's
+/// end fails.
+#[derive(Debug)]
+struct Unending(Vec<Vec<u8>>);
+
+impl LayerSource for Unending {
+    fn open(&self, layer: &Layer) -> Result<Box<dyn Read + Send>, TransportError> {
+        let entries = std::io::Cursor::new(self.0[layer.index].clone());
+        let deadline = Instant::now() + Duration::from_secs(60);
+        Ok(Box::new(entries.chain(Zeros(deadline))))
+    }
+}
+
+struct Zeros(Instant);
+
+impl Read for Zeros {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if Instant::now() > self.0 {
+            return Err(std::io::Error::other("nobody stopped the layer"));
+        }
+        buffer.fill(0);
+        Ok(buffer.len())
+    }
+}
+
+/// Reads two unending layers at once, each of which begins with `entries` and ends, where an end is seen, with an error
+/// of its own.
+fn refused_unended(entries: impl Fn(Archive) -> Archive, limits: Limits) -> String {
+    let archives: Vec<Vec<u8>> = ["a", "b"]
+        .iter()
+        .map(|name| {
+            entries(Archive::new().file(name, b""))
+                .raw(EntryType::Regular, b"unending", b"", 1 << 62, b"")
+                .0
+        })
+        .collect();
+    let (mut image, _) = image(&archives);
+    for layer in &mut image.layers {
+        layer.size = None;
+    }
+    image.source = Box::new(Unending(archives));
+    let reading = Reading {
+        limits,
+        ..Reading::default()
+    };
+    told(&reading.root(image).expect_err("an error"))
+}
+
+#[test]
+fn layers_in_flight_share_what_their_image_may_have() {
+    let many = |archive: Archive| {
+        (0..100).fold(archive, |archive, number| {
+            archive.file(&format!("f{number}"), b"")
+        })
+    };
+    let limits = Limits {
+        image_entries: 150,
+        ..Limits::default()
+    };
+    assert_eq!(
+        refused_unended(many, limits),
+        "the image has more than 150 entries"
+    );
+    let large = |archive: Archive| archive.file("large", &[b'x'; 1000]);
+    let limits = Limits {
+        image_retained: 1500,
+        ..Limits::default()
+    };
+    assert_eq!(
+        refused_unended(large, limits),
+        "the image has more than 1500 bytes of names and kept files"
+    );
+    let limits = Limits {
+        image_uncompressed: 3 << 20,
+        ..Limits::default()
+    };
+    assert_eq!(
+        refused_unended(|archive| archive, limits),
+        "the image has more than 3145728 bytes once its layers are uncompressed"
+    );
 }
 
 #[test]
@@ -348,10 +473,7 @@ fn a_hundred_thousand_layers_are_refused_unread() {
     let layer = (gzip(b""), sha256(b""));
     let (image, blobs) = image_of(vec![layer; 100_000]);
     let error = Reading::default().root(image).expect_err("an error");
-    assert_eq!(
-        told(&error),
-        "the image has more than 500 layers of an image"
-    );
+    assert_eq!(told(&error), "the image has more than 500 layers");
     assert_eq!(blobs.opened(), 0);
 }
 

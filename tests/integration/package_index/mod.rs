@@ -1,7 +1,10 @@
 //! The index client against an index in this process: pages, metadata, priority, running ahead.
 
 mod cache;
+mod find_links;
 mod network;
+mod promises;
+mod strategies;
 
 use std::path::Path;
 use std::str::FromStr as _;

@@ -66,7 +66,7 @@ fn an_unknown_project() {
     alpha cannot be added to dir:base:
 
       1. you ask for alpha
-      2. alpha 1.0 requires nosuch>=2
+      2. alpha 1.0 needs nosuch>=2
       3. no index has a project named nosuch, and the base does not have it
 
     What would fit (found by solving)
@@ -151,7 +151,7 @@ fn only_for_other_versions_of_python() {
     alpha does not fit dir:base as long as nothing of the base changes:
 
       1. you ask for alpha
-      2. alpha 2.0 and 2.1 require Python >=3.11, the base has 3.10.13
+      2. every version of alpha from 2.0 needs Python>=3.11; the base has 3.10.13
 
     What would fit (found by solving)
       no version of alpha

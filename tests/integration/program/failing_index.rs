@@ -181,7 +181,7 @@ fn offline_lives_on_what_an_earlier_run_has_left() {
     let desk = desk(&index);
     assert_snapshot!(desk.resolve(&["dir:base", "alpha", "--offline"]).one_error(2), @"
     error: the page of `alpha` is not in the cache, and the package index cannot be asked while offline
-    hint: run the same once without `--offline`, with the same cache folder
+    hint: run the same once without `--offline` and `--no-cache`, with the same cache folder
     ");
     assert_eq!(index.paths(), [""; 0]);
     let online = desk.resolve_json(&["dir:base", "alpha"]).expect(0);
@@ -193,7 +193,7 @@ fn offline_lives_on_what_an_earlier_run_has_left() {
     assert_eq!(index.requests().len(), asked);
     assert_snapshot!(desk.resolve(&["dir:base", "gamma", "--offline"]).one_error(2), @"
     error: the page of `gamma` is not in the cache, and the package index cannot be asked while offline
-    hint: run the same once without `--offline`, with the same cache folder
+    hint: run the same once without `--offline` and `--no-cache`, with the same cache folder
     ");
     // Another cache folder is another memory.
     desk.resolve(&["dir:base", "alpha", "--offline", "--cache-dir", "other"])

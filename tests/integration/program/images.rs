@@ -116,6 +116,46 @@ fn every_transport_gives_the_same_environment() {
 }
 
 #[test]
+fn without_network_and_without_cache_what_lies_here_is_read() {
+    let desk = Desk::without_index();
+    write_layout(
+        &image(Packing::Gzip).layout(Some("1.0")),
+        &desk.path("layout"),
+    );
+    let words = ["--offline", "--no-cache"];
+    let inspect = |reference: &str| {
+        desk.run(
+            &[
+                &["inspect", reference, "--format", "requirements"][..],
+                &words,
+            ]
+            .concat(),
+        )
+    };
+    assert_eq!(pins(&inspect("oci:layout").expect(0).stdout), PINS);
+    inspect("tfx:1.16.0").expect(0).says("tfx==1.16.0");
+    desk.run(&[&["catalog", "show", "tfx:1.16.0"][..], &words].concat())
+        .expect(0);
+    let error = inspect("registry.example/team/base:1.0").one_error(3);
+    assert!(
+        error.contains("cannot be asked while offline")
+            && error.contains("layouts, archives and the catalog's snapshots can be read"),
+        "{error}"
+    );
+    desk.resolve(&[&["oci:layout", "six==1.17.0"][..], &words].concat())
+        .expect(0);
+    let error = desk
+        .resolve(&[&["oci:layout", "alpha"][..], &words].concat())
+        .one_error(2);
+    assert!(
+        error.contains("hint: run the same once without `--offline` and `--no-cache`"),
+        "{error}"
+    );
+    // Nothing was kept.
+    assert!(!desk.path("home/cache").exists());
+}
+
+#[test]
 fn an_image_is_shown_with_its_layers() {
     let mut desk = Desk::without_index();
     let image = image(Packing::Gzip);

@@ -596,7 +596,7 @@ fn the_help_shows_how() {
     Arguments:
       <REFERENCE>
               The base: tfx:1.16.0, docker://HOST/NAME:TAG, oci:DIR, oci-archive:FILE,
-              docker-archive:FILE, dir:PATH
+              docker-archive:FILE, docker-daemon:NAME, containers-storage:NAME, dir:PATH
 
     Options:
           --format <FORMAT>

@@ -4,10 +4,14 @@ mod bases;
 mod cache;
 mod catalog;
 mod excluded;
+mod explain;
 mod failing_index;
+mod fidelity;
 mod files;
+mod image_rules;
 mod images;
 mod inspect;
+mod outputs;
 mod outside;
 mod recorded;
 mod sameness;
@@ -26,6 +30,12 @@ fn lay_base(desk: &Desk, installed: &[(&str, &str, &str)]) -> Root {
     root.python("/opt/conda", "3.10.13");
     for (name, version, headers) in installed {
         root.installed(SITE, name, version, headers);
+        // Without it no installer could change anything.
+        let info = format!("{}-{version}.dist-info", name.replace('-', "_"));
+        root.write(
+            &format!("{SITE}/{info}/RECORD"),
+            format!("{info}/METADATA,,\n"),
+        );
     }
     root
 }

@@ -21,8 +21,9 @@ fn alone_it_prints_help() {
     Usage: imgtool [OPTIONS] <COMMAND>
 
     Commands:
-      resolve  Find what must be added to a base so that requirements are met and nothing in the base
-               changes
+      resolve  Find what must be added to a base, and what of it must change, so that requirements are
+               met
+      explain  Say why requirements do not fit a base, or why they come to just these versions
       inspect  Show the Python environment of a base: its interpreter, and what is installed
       catalog  List, show and make snapshots of bases that are known by name
       cache    Show, measure and clear what is kept between runs
@@ -41,6 +42,9 @@ fn alone_it_prints_help() {
       imgtool resolve tfx:1.16.0 mlflow-skinny                   what to add, and why
       imgtool resolve tfx:1.16.0 mlflow-skinny -o pins.txt       the same as a file for pip, with hashes
       imgtool resolve tfx:1.x 'mlflow>=3'                        on the newest TFX that is known
+      imgtool explain tfx:1.16.0 mlflow==2.1.0                   why it does not fit
+      imgtool resolve tfx:1.16.0 mlflow==2.1.0 --policy minimal  with the fewest changes of the base
+      imgtool resolve tfx:1.16.0 mlflow --frontier               what more changes of the base would buy
       imgtool resolve dir:/opt/venv -r requirements.txt          on what is installed on this machine
       imgtool inspect dir:/opt/venv                              what is installed, and where
       imgtool inspect docker://registry.example/team/base:2.1    what is installed in an image,
@@ -88,7 +92,7 @@ fn wrong_usage_is_status_2_and_a_suggestion() {
     ");
     assert_snapshot!(error(&["resolve", "tfx", "six", "--format", "yaml"]), @"
     error: invalid value 'yaml' for '--format <FORMAT>'
-      [possible values: text, json, requirements]
+      [possible values: text, json, requirements, constraints, pylock]
 
     For more information, try '--help'.
     ");

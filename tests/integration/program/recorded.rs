@@ -59,14 +59,13 @@ fn an_old_mlflow_does_not_fit_and_the_reason_is_told() {
     mlflow==2.1.0 does not fit tfx:1.16.0 as long as nothing of the base changes:
 
       1. you ask for mlflow==2.1.0
-      2. mlflow 2.1.0 requires docker>=4.0.0,<7
-      3. the base has docker 7.1.0, required there by ml-pipelines-sdk 1.16.0 (>=7,<8), tfx 1.16.0 (>=7,<8) and tensorflow-cloud 0.1.16
-      4. mlflow 2.1.0 requires importlib-metadata>=3.7.0,!=4.7.0,<6
-      5. the base has importlib-metadata 8.4.0, required there by opentelemetry-api 1.27.0 (>=6.0,<=8.4.0)
-      6. mlflow 2.1.0 requires packaging<23
-      7. the base has packaging 23.2, required there by apache-beam 2.59.0 (>=22.0), google-cloud-aiplatform 1.70.0 (>=14.3), google-cloud-bigquery 3.26.0 (>=20.0.0), ipykernel 6.29.5 and 9 more
-      8. mlflow 2.1.0 requires pytz<2023
-      9. the base has pytz 2024.2, required there by apache-beam 2.59.0 (>=2018.3) and pandas 1.5.3 (>=2020.1)
+      2. mlflow 2.1.0 needs docker<7
+      3. the base has docker 7.1.0; tfx 1.16.0 and ml-pipelines-sdk 1.16.0 need docker>=7
+
+    Without that there would still be
+      mlflow 2.1.0 needs importlib-metadata<6; the base has importlib-metadata 8.4.0; opentelemetry-api 1.27.0 needs importlib-metadata>=6.0
+      mlflow 2.1.0 needs packaging<23; the base has packaging 23.2; tfx 1.16.0, apache-beam 2.59.0 and 11 more need it, but not this version of it
+      mlflow 2.1.0 needs pytz<2023; the base has pytz 2024.2; apache-beam 2.59.0 and pandas 1.5.3 need it, but not this version of it
 
     What would fit (found by solving)
       mlflow 3.17.2, the newest that fits: imgtool resolve tfx:1.16.0 'mlflow==3.17.2'
@@ -142,34 +141,48 @@ fn what_fits_is_what_a_real_resolution_found() {
     ");
 }
 
+/// The names of an object's fields.
+fn keys(value: &Value) -> Vec<String> {
+    let object = value.as_object().expect("an object");
+    object.keys().cloned().collect()
+}
+
 #[test]
 fn json_of_what_fits_has_every_promised_field() {
     let run = Desk::recorded().resolve_json(&["tfx:1.16.x", "mlflow-skinny<4"]);
     let json = run.expect(0).json();
-    let keys = |value: &Value| -> Vec<String> {
-        value
-            .as_object()
-            .expect("an object")
-            .keys()
-            .cloned()
-            .collect()
-    };
     assert_eq!(
         keys(&json),
         [
             "added",
             "base",
             "base_violations",
+            "besides",
+            "changed",
             "facts",
             "fitting",
             "held",
+            "obstacles",
+            "policy",
+            "proven_smallest",
+            "relaxed_constraints",
+            "removals",
+            "removed",
             "requested",
             "schema",
+            "smallest_change",
             "solvable",
             "warnings",
             "without_constraints"
         ]
     );
+    let docs = include_str!("../../../docs/outputs.md");
+    for key in keys(&json).iter().chain(&keys(&json["base"])) {
+        assert!(
+            docs.contains(&format!("`{key}`")),
+            "docs do not name `{key}`"
+        );
+    }
     assert_eq!(json["schema"], "imgtool.resolve/v1");
     assert_eq!(json["solvable"], true);
     assert_eq!(json["base"]["reference"], "tfx:1.16.0");
@@ -247,10 +260,188 @@ fn json_of_what_does_not_fit_has_facts_and_what_would() {
       "added": [],
       "base": null,
       "base_violations": [],
+      "besides": [
+        {
+          "held": {
+            "extra": null,
+            "follows": [
+              1
+            ],
+            "kind": "held",
+            "layer": null,
+            "number": 2,
+            "project": "importlib-metadata",
+            "required_by": [
+              {
+                "name": "opentelemetry-api",
+                "requirement": "importlib-metadata>=6.0,<=8.4.0"
+              }
+            ],
+            "requirements": [],
+            "text": "the base has importlib-metadata 8.4.0; opentelemetry-api 1.27.0 needs importlib-metadata>=6.0",
+            "versions": [
+              "8.4.0"
+            ]
+          },
+          "requires": {
+            "extra": null,
+            "follows": [],
+            "kind": "requires",
+            "layer": null,
+            "number": 1,
+            "project": "mlflow",
+            "required_by": [],
+            "requirements": [
+              "importlib-metadata>=3.7.0,!=4.7.0,<6"
+            ],
+            "text": "mlflow 2.1.0 needs importlib-metadata<6",
+            "versions": [
+              "2.1.0"
+            ]
+          },
+          "text": "mlflow 2.1.0 needs importlib-metadata<6; the base has importlib-metadata 8.4.0; opentelemetry-api 1.27.0 needs importlib-metadata>=6.0"
+        },
+        {
+          "held": {
+            "extra": null,
+            "follows": [
+              1
+            ],
+            "kind": "held",
+            "layer": null,
+            "number": 2,
+            "project": "packaging",
+            "required_by": [
+              {
+                "name": "tfx",
+                "requirement": "packaging>=22"
+              },
+              {
+                "name": "apache-beam",
+                "requirement": "packaging>=22.0"
+              },
+              {
+                "name": "tensorflow",
+                "requirement": "packaging"
+              },
+              {
+                "name": "jupyter-server",
+                "requirement": "packaging"
+              },
+              {
+                "name": "jupyterlab",
+                "requirement": "packaging"
+              },
+              {
+                "name": "nbconvert",
+                "requirement": "packaging"
+              },
+              {
+                "name": "ipykernel",
+                "requirement": "packaging"
+              },
+              {
+                "name": "google-cloud-aiplatform",
+                "requirement": "packaging>=14.3"
+              },
+              {
+                "name": "ml-pipelines-sdk",
+                "requirement": "packaging>=22"
+              },
+              {
+                "name": "jupyterlab-server",
+                "requirement": "packaging>=21.3"
+              },
+              {
+                "name": "keras",
+                "requirement": "packaging"
+              },
+              {
+                "name": "google-cloud-bigquery",
+                "requirement": "packaging>=20.0.0"
+              },
+              {
+                "name": "keras-tuner",
+                "requirement": "packaging"
+              }
+            ],
+            "requirements": [],
+            "text": "the base has packaging 23.2; tfx 1.16.0, apache-beam 2.59.0 and 11 more need it, but not this version of it",
+            "versions": [
+              "23.2"
+            ]
+          },
+          "requires": {
+            "extra": null,
+            "follows": [],
+            "kind": "requires",
+            "layer": null,
+            "number": 1,
+            "project": "mlflow",
+            "required_by": [],
+            "requirements": [
+              "packaging<23"
+            ],
+            "text": "mlflow 2.1.0 needs packaging<23",
+            "versions": [
+              "2.1.0"
+            ]
+          },
+          "text": "mlflow 2.1.0 needs packaging<23; the base has packaging 23.2; tfx 1.16.0, apache-beam 2.59.0 and 11 more need it, but not this version of it"
+        },
+        {
+          "held": {
+            "extra": null,
+            "follows": [
+              1
+            ],
+            "kind": "held",
+            "layer": null,
+            "number": 2,
+            "project": "pytz",
+            "required_by": [
+              {
+                "name": "apache-beam",
+                "requirement": "pytz>=2018.3"
+              },
+              {
+                "name": "pandas",
+                "requirement": "pytz>=2020.1"
+              }
+            ],
+            "requirements": [],
+            "text": "the base has pytz 2024.2; apache-beam 2.59.0 and pandas 1.5.3 need it, but not this version of it",
+            "versions": [
+              "2024.2"
+            ]
+          },
+          "requires": {
+            "extra": null,
+            "follows": [],
+            "kind": "requires",
+            "layer": null,
+            "number": 1,
+            "project": "mlflow",
+            "required_by": [],
+            "requirements": [
+              "pytz<2023"
+            ],
+            "text": "mlflow 2.1.0 needs pytz<2023",
+            "versions": [
+              "2.1.0"
+            ]
+          },
+          "text": "mlflow 2.1.0 needs pytz<2023; the base has pytz 2024.2; apache-beam 2.59.0 and pandas 1.5.3 need it, but not this version of it"
+        }
+      ],
+      "changed": [],
       "facts": [
         {
           "extra": null,
+          "follows": [],
           "kind": "asked",
+          "layer": null,
+          "number": 1,
           "project": "mlflow",
           "required_by": [],
           "requirements": [
@@ -261,28 +452,38 @@ fn json_of_what_does_not_fit_has_facts_and_what_would() {
         },
         {
           "extra": null,
+          "follows": [
+            1
+          ],
           "kind": "requires",
+          "layer": null,
+          "number": 2,
           "project": "mlflow",
           "required_by": [],
           "requirements": [
             "docker>=4.0.0,<7"
           ],
-          "text": "mlflow 2.1.0 requires docker>=4.0.0,<7",
+          "text": "mlflow 2.1.0 needs docker<7",
           "versions": [
             "2.1.0"
           ]
         },
         {
           "extra": null,
+          "follows": [
+            2
+          ],
           "kind": "held",
+          "layer": null,
+          "number": 3,
           "project": "docker",
           "required_by": [
             {
-              "name": "ml-pipelines-sdk",
+              "name": "tfx",
               "requirement": "docker>=7,<8"
             },
             {
-              "name": "tfx",
+              "name": "ml-pipelines-sdk",
               "requirement": "docker>=7,<8"
             },
             {
@@ -291,148 +492,9 @@ fn json_of_what_does_not_fit_has_facts_and_what_would() {
             }
           ],
           "requirements": [],
-          "text": "the base has docker 7.1.0, required there by ml-pipelines-sdk 1.16.0 (>=7,<8), tfx 1.16.0 (>=7,<8) and tensorflow-cloud 0.1.16",
+          "text": "the base has docker 7.1.0; tfx 1.16.0 and ml-pipelines-sdk 1.16.0 need docker>=7",
           "versions": [
             "7.1.0"
-          ]
-        },
-        {
-          "extra": null,
-          "kind": "requires",
-          "project": "mlflow",
-          "required_by": [],
-          "requirements": [
-            "importlib-metadata>=3.7.0,!=4.7.0,<6"
-          ],
-          "text": "mlflow 2.1.0 requires importlib-metadata>=3.7.0,!=4.7.0,<6",
-          "versions": [
-            "2.1.0"
-          ]
-        },
-        {
-          "extra": null,
-          "kind": "held",
-          "project": "importlib-metadata",
-          "required_by": [
-            {
-              "name": "opentelemetry-api",
-              "requirement": "importlib-metadata>=6.0,<=8.4.0"
-            }
-          ],
-          "requirements": [],
-          "text": "the base has importlib-metadata 8.4.0, required there by opentelemetry-api 1.27.0 (>=6.0,<=8.4.0)",
-          "versions": [
-            "8.4.0"
-          ]
-        },
-        {
-          "extra": null,
-          "kind": "requires",
-          "project": "mlflow",
-          "required_by": [],
-          "requirements": [
-            "packaging<23"
-          ],
-          "text": "mlflow 2.1.0 requires packaging<23",
-          "versions": [
-            "2.1.0"
-          ]
-        },
-        {
-          "extra": null,
-          "kind": "held",
-          "project": "packaging",
-          "required_by": [
-            {
-              "name": "apache-beam",
-              "requirement": "packaging>=22.0"
-            },
-            {
-              "name": "google-cloud-aiplatform",
-              "requirement": "packaging>=14.3"
-            },
-            {
-              "name": "google-cloud-bigquery",
-              "requirement": "packaging>=20.0.0"
-            },
-            {
-              "name": "ipykernel",
-              "requirement": "packaging"
-            },
-            {
-              "name": "jupyter-server",
-              "requirement": "packaging"
-            },
-            {
-              "name": "jupyterlab",
-              "requirement": "packaging"
-            },
-            {
-              "name": "jupyterlab-server",
-              "requirement": "packaging>=21.3"
-            },
-            {
-              "name": "keras",
-              "requirement": "packaging"
-            },
-            {
-              "name": "keras-tuner",
-              "requirement": "packaging"
-            },
-            {
-              "name": "ml-pipelines-sdk",
-              "requirement": "packaging>=22"
-            },
-            {
-              "name": "nbconvert",
-              "requirement": "packaging"
-            },
-            {
-              "name": "tensorflow",
-              "requirement": "packaging"
-            },
-            {
-              "name": "tfx",
-              "requirement": "packaging>=22"
-            }
-          ],
-          "requirements": [],
-          "text": "the base has packaging 23.2, required there by apache-beam 2.59.0 (>=22.0), google-cloud-aiplatform 1.70.0 (>=14.3), google-cloud-bigquery 3.26.0 (>=20.0.0), ipykernel 6.29.5 and 9 more",
-          "versions": [
-            "23.2"
-          ]
-        },
-        {
-          "extra": null,
-          "kind": "requires",
-          "project": "mlflow",
-          "required_by": [],
-          "requirements": [
-            "pytz<2023"
-          ],
-          "text": "mlflow 2.1.0 requires pytz<2023",
-          "versions": [
-            "2.1.0"
-          ]
-        },
-        {
-          "extra": null,
-          "kind": "held",
-          "project": "pytz",
-          "required_by": [
-            {
-              "name": "apache-beam",
-              "requirement": "pytz>=2018.3"
-            },
-            {
-              "name": "pandas",
-              "requirement": "pytz>=2020.1"
-            }
-          ],
-          "requirements": [],
-          "text": "the base has pytz 2024.2, required there by apache-beam 2.59.0 (>=2018.3) and pandas 1.5.3 (>=2020.1)",
-          "versions": [
-            "2024.2"
           ]
         }
       ],
@@ -444,6 +506,18 @@ fn json_of_what_does_not_fit_has_facts_and_what_would() {
         }
       ],
       "held": [],
+      "obstacles": [],
+      "policy": {
+        "aim": "hold",
+        "fixed": [],
+        "held": [],
+        "may_change": [],
+        "may_leave": []
+      },
+      "proven_smallest": null,
+      "relaxed_constraints": [],
+      "removals": [],
+      "removed": [],
       "requested": [
         {
           "held": false,
@@ -453,6 +527,7 @@ fn json_of_what_does_not_fit_has_facts_and_what_would() {
         }
       ],
       "schema": "imgtool.resolve/v1",
+      "smallest_change": null,
       "solvable": false,
       "warnings": null,
       "without_constraints": []

@@ -1,8 +1,10 @@
 //! Images of a registry: what is asked, and what becomes of honest and of odd answers.
 
 mod blobs;
+mod certificates;
 mod hostile;
 mod login;
+mod places;
 
 use std::io::Read as _;
 use std::time::Duration;
@@ -318,10 +320,40 @@ fn transient_failures_are_tried_again() {
         error.to_string(),
         format!(
             "{} refuses image team/app:1.0: TOOMANYREQUESTS: pull rate limit, status 429; the limit is 100;w=21600; what \
-             remains is 0;w=21600; it asks to wait, in seconds, 0; who logs in may ask more often",
+             remains is 0;w=21600; it asks to wait 0 seconds; who logs in may ask more often",
             server.host()
         )
     );
+}
+
+#[test]
+fn a_registry_may_say_until_when_to_wait() {
+    let (server, _) = server(&[b"layer"]);
+    // By the registry's own time, years before that of this machine.
+    let date = || ("date", "Sun, 06 Nov 1994 08:49:37 GMT".to_owned());
+    server.change(|behaviour| {
+        behaviour.fail_first = 1;
+        behaviour.fail_status = Some(429);
+        let until = "Sun, 06 Nov 1994 08:49:38 GMT".to_owned();
+        behaviour.fail_headers = vec![("retry-after", until), date()];
+    });
+    let began = std::time::Instant::now();
+    open(&server).expect("an image");
+    assert!(began.elapsed() >= Duration::from_secs(1));
+
+    // Longer than anybody waits: the first answer is the last.
+    let before = server.requests().len();
+    server.change(|behaviour| {
+        behaviour.fail_first = 1000;
+        let until = "Sun, 06 Nov 1994 09:49:37 GMT".to_owned();
+        behaviour.fail_headers = vec![("retry-after", until), date()];
+    });
+    let error = open(&server).expect_err("too many requests").to_string();
+    assert!(
+        error.contains("it asks to wait until Sun, 06 Nov 1994 09:49:37 GMT"),
+        "{error}"
+    );
+    assert_eq!(server.requests().len(), before + 1);
 }
 
 #[test]

@@ -1,8 +1,11 @@
 //! What an explanation says: the facts in their order, and what would fit instead.
 
 use imgtool::packaging::Version;
+use imgtool::resolution::conflict::{KeptOut, follows};
+use imgtool::resolution::{Policy, Resolver};
 
-use super::{base, facts, index, refuse};
+use super::{ask, base, conflict, constrained, facts, index, refuse, short, solution};
+use crate::support::universe::request;
 
 fn version(text: &str) -> Version {
     text.parse().expect("a version")
@@ -197,16 +200,152 @@ fn every_pin_that_a_version_meets_is_named() {
         ("w", "1.0", &["loose"]),
         ("weak", "1.0", &[]),
     ]);
+    let conflict = refuse(&environment, &index, &["a"]);
     assert_eq!(
-        facts(&refuse(&environment, &index, &["a"])),
+        facts(&conflict),
         [
             "asked: a",
             "a 1.0 -> firm<1",
-            "held: firm 1.0 (u: firm>=1, v: firm>=1)",
-            "a 1.0 -> loose<1",
-            "held: loose 1.0 (u: loose, v: loose, w: loose)",
-            "a 1.0 -> weak<1",
-            "held: weak 1.0 (v: weak>=1)",
+            "held: firm 1.0 (v: firm>=1, u: firm>=1)",
         ]
     );
+    let besides: Vec<[String; 2]> = conflict
+        .besides
+        .iter()
+        .map(|one| [short(&one.requires), short(&one.held)])
+        .collect();
+    assert_eq!(
+        besides,
+        [
+            ["a 1.0 -> weak<1", "held: weak 1.0 (v: weak>=1)"],
+            [
+                "a 1.0 -> loose<1",
+                "held: loose 1.0 (v: loose, u: loose, w: loose)"
+            ],
+        ]
+    );
+}
+
+#[test]
+fn another_request_that_the_base_contradicts_is_told_of_besides() {
+    let environment = base(&[("h", "1.0", &[]), ("i", "1.0", &["h<2"])]);
+    let conflict = refuse(&environment, &index(), &["i>=2", "h>=2"]);
+    assert_eq!(facts(&conflict), ["asked: i>=2", "held: i 1.0 ()"]);
+    let [one] = conflict.besides.as_slice() else {
+        panic!("{:?}", conflict.besides);
+    };
+    assert_eq!(short(&one.requires), "asked: h>=2");
+    assert_eq!(short(&one.held), "held: h 1.0 (i: h<2)");
+}
+
+#[test]
+fn what_the_base_violates_already_is_no_reason() {
+    let environment = base(&[
+        ("broken", "1.0", &["h<1"]),
+        ("h", "1.0", &[]),
+        ("i", "1.0", &["h<2"]),
+    ]);
+    let conflict = refuse(&environment, &index(), &["h>=2"]);
+    assert_eq!(facts(&conflict), ["asked: h>=2", "held: h 1.0 (i: h<2)"]);
+}
+
+#[test]
+fn what_is_not_needed_is_not_said() {
+    // `a` would fail over `x` in both of its versions, and over the base in both of them.
+    let index = index()
+        .wheel("a", "2.0", &["x", "h>=2"])
+        .wheel("a", "1.0", &["h>=2", "x"])
+        .wheel("x", "1.0", &["y>=2"])
+        .wheel("y", "1.0", &[]);
+    let conflict = refuse(&base(&[("h", "1.0", &[])]), &index, &["a", "y<2"]);
+    assert_eq!(
+        facts(&conflict),
+        ["asked: a", "a every: 2.0 1.0 -> h>=2", "held: h 1.0 ()"]
+    );
+}
+
+#[test]
+fn a_constraint_without_which_it_fits_is_named() {
+    let index = index()
+        .wheel("a", "1.0", &["b>=2", "c"])
+        .wheel("b", "2.0", &[])
+        .wheel("c", "1.0", &[]);
+    let environment = base(&[]);
+    let request = constrained(&environment, &["a"], &["c<9", "b<2"]);
+    let conflict = conflict(ask(&environment, &index, &request));
+    let relaxed: Vec<String> = conflict
+        .relaxed
+        .iter()
+        .map(|it| format!("{}: {:?}", it.constraint.requirement, it.versions.len()))
+        .collect();
+    assert_eq!(relaxed, ["b<2: 1"]);
+    assert!(conflict.without_constraints.is_empty());
+
+    // Neither alone is enough.
+    let request = constrained(&environment, &["a"], &["c>9", "b<2"]);
+    let conflict = super::conflict(ask(&environment, &index, &request));
+    assert!(conflict.relaxed.is_empty());
+    assert_eq!(conflict.without_constraints.len(), 1);
+}
+
+#[test]
+fn why_an_answer_is_not_newer() {
+    let index = index()
+        .wheel("a", "3.0", &["h>=3"])
+        .wheel("a", "2.0", &["h>=2"])
+        .wheel("a", "1.0", &["b"])
+        .wheel("b", "2.0", &["c<2"])
+        .wheel("b", "1.0", &[])
+        .wheel("c", "2.0", &[])
+        .wheel("c", "1.0", &[]);
+    let environment = base(&[("h", "1.0", &[])]);
+    let resolver = Resolver::new(&environment, &index);
+    let kept_out = |asked: &[&str]| {
+        let request = request(&environment, asked);
+        let resolution = solution(ask(&environment, &index, &request));
+        let [behind] = resolution.behind.as_slice() else {
+            panic!("{:?}", resolution.behind);
+        };
+        let out = resolver.kept_out(&request, &Policy::default(), behind);
+        (behind.clone(), out.expect("an answer"))
+    };
+    let (_, out) = kept_out(&["a"]);
+    let KeptOut::Facts(explanation) = out else {
+        panic!("{out:?}");
+    };
+    let facts: Vec<String> = explanation.facts.iter().map(short).collect();
+    assert_eq!(
+        facts,
+        [
+            "newest: a 3.0",
+            "a 3.0 -> h>=3 | 2.0 -> h>=2",
+            "held: h 1.0 ()"
+        ]
+    );
+
+    let (behind, out) = kept_out(&["c>=2", "b"]);
+    assert_eq!(behind.name.to_string(), "b");
+    let KeptOut::Facts(explanation) = out else {
+        panic!("{out:?}");
+    };
+    assert_eq!(
+        explanation.facts.iter().map(short).collect::<Vec<_>>(),
+        ["asked: c>=2", "newest: b 2.0", "b 2.0 -> c<2"]
+    );
+    let (_, out) = kept_out(&["c", "b"]);
+    let KeptOut::Others(others) = out else {
+        panic!("{out:?}");
+    };
+    assert_eq!(others, [("c".parse().expect("a name"), version("1.0"))]);
+}
+
+#[test]
+fn facts_follow_upon_those_that_bring_their_project_in() {
+    let index = index()
+        .wheel("a", "1.0", &["c<2"])
+        .wheel("b", "2.0", &["c>=2"])
+        .wheel("c", "2.0", &[])
+        .wheel("c", "1.0", &[]);
+    let conflict = refuse(&base(&[]), &index, &["a", "b"]);
+    assert_eq!(follows(&conflict.facts), [vec![], vec![], vec![0], vec![1]]);
 }

@@ -1,5 +1,8 @@
 //! The rules of resolution, one test for each, on an index in memory.
 
+mod changes;
+mod changes_found;
+mod exclude_newer;
 mod explanation;
 mod scale;
 
@@ -7,9 +10,9 @@ use std::str::FromStr;
 
 use imgtool::environment::Environment;
 use imgtool::packaging::Requirement;
-use imgtool::resolution::conflict::{Bound, Fact};
+use imgtool::resolution::conflict::{Bound, Fact, Span};
 use imgtool::resolution::request::{Request, Requested};
-use imgtool::resolution::{Conflict, Outcome, Resolution, ResolutionError, Resolver};
+use imgtool::resolution::{Conflict, Outcome, Policy, Resolution, ResolutionError, Resolver};
 
 use crate::support::environments::environment;
 use crate::support::memory_index::{File, MemoryIndex};
@@ -28,7 +31,9 @@ fn base(installed: Installed<'_>) -> Environment {
 
 fn ask(environment: &Environment, index: &MemoryIndex, request: &Request) -> Outcome {
     let resolver = Resolver::new(environment, index);
-    resolver.resolve(request).expect("an answer")
+    resolver
+        .resolve(request, &Policy::default())
+        .expect("an answer")
 }
 
 fn solve(environment: &Environment, index: &MemoryIndex, asked: &[&str]) -> Resolution {
@@ -103,11 +108,16 @@ fn short(fact: &Fact) -> String {
             extra,
             required,
             bounds,
+            ..
         } => {
             let extra = extra.as_ref().map_or(String::new(), |it| format!("[{it}]"));
             let bound = |bound: &Bound| {
                 assert_eq!(bound.requirement.name, *required);
-                let every = if bound.every_candidate { "every: " } else { "" };
+                let every = if bound.span == Span::Every {
+                    "every: "
+                } else {
+                    ""
+                };
                 format!("{every}{} -> {}", list(&bound.versions), bound.requirement)
             };
             let bounds: Vec<String> = bounds.iter().map(bound).collect();
@@ -118,6 +128,7 @@ fn short(fact: &Fact) -> String {
             version,
             required_by,
             constraints,
+            ..
         } => {
             let by = required_by
                 .iter()
@@ -125,7 +136,9 @@ fn short(fact: &Fact) -> String {
             let by: Vec<String> = by.chain(constraints.iter().cloned()).collect();
             format!("held: {name} {version} ({})", by.join(", "))
         }
-        Fact::BaseRequires { by, ruled_out } => format!(
+        Fact::Newest { name, version, .. } => format!("newest: {name} {version}"),
+        Fact::Stays { name, version } => format!("stays: {name} {version}"),
+        Fact::BaseRequires { by, ruled_out, .. } => format!(
             "base: {} {} -> {} rules out {}",
             by.requirer,
             by.requirer_version,
@@ -137,6 +150,7 @@ fn short(fact: &Fact) -> String {
             name,
             excluded,
             newest,
+            ..
         } => {
             let reasons = excluded
                 .iter()
@@ -460,12 +474,13 @@ fn what_the_base_lacks_binds_what_comes_in() {
     let environment = base(&[("h", "1.0", &["m<2", "gone"])]);
     let resolution = solve(&environment, &index, &["a"]);
     assert_eq!(added(&resolution), ["a==1.0", "m==1.0"]);
+    // What comes in anyway mends what was missing.
     let missing: Vec<String> = resolution
         .broken_base
         .iter()
         .map(|broken| broken.by.requirement.to_string())
         .collect();
-    assert_eq!(missing, ["gone", "m<2"]);
+    assert_eq!(missing, ["gone"]);
     let conflict = refuse(&environment, &index, &["m>=2"]);
     assert_eq!(
         facts(&conflict),
@@ -539,7 +554,7 @@ fn a_direct_reference_in_the_request_is_an_error() {
     let environment = base(&[]);
     let request = request(&environment, &["a @ https://example.org/a.whl"]);
     let index = index();
-    let error = Resolver::new(&environment, &index).resolve(&request);
+    let error = Resolver::new(&environment, &index).resolve(&request, &Policy::default());
     let error = error.expect_err("an error");
     assert!(matches!(error, ResolutionError::DirectReference(_)));
     assert!(error.hint().is_some());

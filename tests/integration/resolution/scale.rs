@@ -1,7 +1,21 @@
 //! Universes far larger than any that is known: answered, and without an overflow of the stack.
 
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use imgtool::packaging::{PackageName, Version, VersionSet};
+use imgtool::report::text::facts::Speaker;
+use imgtool::report::{BaseLabel, dot};
+use imgtool::resolution::base::BaseFacts;
+use imgtool::resolution::conflict::explain;
+use imgtool::resolution::package::SolverPackage;
+use imgtool::resolution::provider::{Derivation, Provider, root_version};
+use imgtool::resolution::question::{Question, Terms};
+use pubgrub::{DerivationTree, Derived, External};
+
 use super::{added, base, facts, index, refuse, solve};
 use crate::support::environments::environment;
+use crate::support::universe::request;
 
 #[test]
 fn a_conflict_at_the_end_of_a_chain_of_thousands() {
@@ -78,4 +92,83 @@ fn a_search_through_many_versions_of_many_projects() {
             .all(|added| added.version.to_string() == "1")
     );
     assert_eq!(resolution.added.len(), PROJECTS);
+}
+
+#[test]
+fn a_proof_of_ten_thousand_nodes_is_explained_without_recursion() {
+    const LENGTH: usize = 5_000;
+    let name = |position: usize| -> PackageName { format!("p{position}").parse().expect("a name") };
+    let mut index = index();
+    for position in 0..LENGTH {
+        let next = match position + 1 {
+            LENGTH => "h>=2".to_owned(),
+            next => format!("p{next}"),
+        };
+        index = index.wheel(&format!("p{position}"), "1.0", &[&next]);
+    }
+    let environment = base(&[("h", "1.0", &["nothing"])]);
+    let request = request(&environment, &["p0"]);
+    let facts_of_base = BaseFacts::of(&environment);
+    let question = Question::new(&environment, &facts_of_base, &index, &request);
+    let provider = Provider::new(&question, Terms::default());
+
+    // A leaf for each link, and a conclusion that stands on each leaf and the conclusion before.
+    let at_least_two = VersionSet::higher_than("2".parse::<Version>().expect("a version"));
+    let project = |position| SolverPackage::Project(name(position));
+    let held = SolverPackage::Project("h".parse().expect("a name"));
+    let leaf = |leaf| Arc::new(DerivationTree::External(leaf));
+    let mut proof: Arc<Derivation> = leaf(External::NoVersions(held.clone(), at_least_two.clone()));
+    let mut nodes = 1;
+    let mut conclude = |proof: Arc<Derivation>, of: SolverPackage, of_set, on, range| {
+        nodes += 2;
+        Arc::new(DerivationTree::Derived(Derived {
+            terms: pubgrub::Map::default(),
+            shared_id: None,
+            cause1: leaf(External::FromDependencyOf(of, of_set, on, range)),
+            cause2: proof,
+        }))
+    };
+    for position in (0..LENGTH).rev() {
+        let (on, range) = match position + 1 {
+            LENGTH => (held.clone(), at_least_two.clone()),
+            next => (project(next), VersionSet::full()),
+        };
+        proof = conclude(proof, project(position), VersionSet::full(), on, range);
+    }
+    let root = VersionSet::singleton(root_version());
+    proof = conclude(
+        proof,
+        SolverPackage::Root,
+        root,
+        project(0),
+        VersionSet::full(),
+    );
+    assert_eq!(nodes, 2 * LENGTH + 3);
+
+    let explanation = explain(&provider, &proof);
+    let label = BaseLabel {
+        reference: "base".to_owned(),
+        asked: "base".to_owned(),
+        layers: std::collections::BTreeMap::new(),
+    };
+    let speaker = Speaker {
+        base: &label,
+        environment: &environment,
+    };
+    let mut text = String::new();
+    for sentence in speaker.sentences(&explanation.facts) {
+        writeln!(text, "{sentence}").expect("written");
+    }
+    let graph = dot::conflict(&speaker, &explanation.facts);
+    assert_eq!(explanation.facts.len(), LENGTH + 2);
+    assert!(
+        text.starts_with("you ask for p0\np0 1.0 needs p1\n"),
+        "{}",
+        &text[..100]
+    );
+    assert!(text.ends_with("p4999 1.0 needs h>=2\nthe base has h 1.0; nothing there needs it\n"));
+    assert_eq!(graph.matches(" -> ").count(), LENGTH + 1);
+
+    // Its drop would go as deep as it is.
+    std::mem::forget(proof);
 }
