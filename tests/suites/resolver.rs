@@ -10,13 +10,15 @@ use imgtool::environment::Environment;
 use imgtool::package_index::{IndexClient, IndexSettings, PackageIndex};
 use imgtool::packaging::{PackageName, Version};
 use imgtool::resolution::request::Request;
-use imgtool::resolution::{Outcome, Resolver};
+use imgtool::resolution::{Aim, Outcome, Policy, Resolver};
 use serde::Deserialize;
 
 use crate::harness::{Suite, document};
-use crate::support::brute_force::{Additions, Found, World};
+use crate::support::brute_force::{Additions, Fates, Found, Rigour, World};
 use crate::support::environments::environment;
 use crate::support::index_server::Behaviour;
+use crate::support::refutation::refuted;
+use crate::support::smallest_change::{Cost, TooLarge};
 use crate::support::universe::{Release, Universe, install, request};
 
 /// The collections, and how many of their scenarios are strict.
@@ -28,8 +30,10 @@ const COLLECTIONS: [(&str, usize); 3] = [
 
 /// Bytes that make a wheel too large to be fetched whole for its metadata.
 const PADDING: usize = 100_000;
-/// Universes with more releases than this are not searched exhaustively.
+/// Of universes with more releases than this only some versions are installed in turn,
 const SMALL: usize = 60;
+/// about so many, and those of the expected solution.
+const SAMPLE: usize = 40;
 /// Steps of an exhaustive search.
 const STEPS: usize = 200_000;
 
@@ -180,7 +184,7 @@ fn answer(
     index: &dyn PackageIndex,
     request: &Request,
 ) -> Option<Additions> {
-    match Resolver::new(environment, index).resolve(request) {
+    match Resolver::new(environment, index).resolve(request, &Policy::default()) {
         Ok(Outcome::Resolution(resolution)) => Some(
             resolution
                 .added
@@ -300,8 +304,92 @@ fn scenarios_have_the_same_answers_over_http() {
     suite.finish(118 * modes.len());
 }
 
-/// Each scenario again, with one version of one project installed: what a solution has anyway must leave it solvable;
-/// for any other version an exhaustive search says what is right.
+/// What an answer does to the base and what it adds; `None` for a conflict.
+fn answer_of(outcome: &Outcome) -> Option<(Fates, Additions)> {
+    let Outcome::Resolution(resolution) = outcome else {
+        return None;
+    };
+    let changed = resolution.changed.iter();
+    let removed = resolution.removed.iter();
+    let added = resolution.added.iter();
+    let fates = Fates {
+        changed: changed
+            .map(|it| (it.to.name.clone(), it.to.version.clone()))
+            .collect(),
+        removed: removed.map(|it| it.name.clone()).collect(),
+    };
+    let added = added.map(|it| (it.name.clone(), it.version.clone()));
+    Some((fates, added.collect()))
+}
+
+/// What is compared of an answer.
+#[derive(Debug, PartialEq)]
+struct Verdict {
+    /// What it costs the base, where it can be had at all.
+    cost: Option<Cost>,
+    /// What is requested, where that is one project.
+    version: Option<Version>,
+    /// What is wrong with it.
+    violations: Vec<String>,
+}
+
+impl Verdict {
+    const NO: Self = Self {
+        cost: None,
+        version: None,
+        violations: Vec::new(),
+    };
+
+    fn new(world: &World<'_>, request: &Request, fates: &Fates, added: &Additions) -> Self {
+        let violations = world.violations_after(fates, added, Rigour::AsBefore);
+        let mut versions = if violations.is_empty() {
+            world.versions(fates, added)
+        } else {
+            Vec::new()
+        };
+        Self {
+            cost: Some(world.cost(fates)),
+            version: match request.requirements.len() {
+                1 => versions.pop(),
+                _ => None,
+            },
+            violations,
+        }
+    }
+}
+
+/// The versions that are installed in turn, by project: all of a small universe; of a larger one as many as
+/// `SAMPLE`, evenly spread, and what the expected solution has.
+fn to_install<'u>(
+    universe: &'u Universe,
+    solution: Option<&Additions>,
+) -> Vec<(&'u str, Version, &'u Release)> {
+    let mut installed = BTreeSet::new();
+    let all: Vec<(&str, Version, &Release)> = universe
+        .releases()
+        .filter_map(|(name, release)| {
+            let version = Version::from_str(&release.version).ok()?;
+            Some((name, version, release))
+        })
+        .filter(|(name, version, _)| installed.insert((*name, version.clone())))
+        .collect();
+    if all.len() <= SMALL {
+        return all;
+    }
+    let step = all.len().div_ceil(SAMPLE);
+    all.into_iter()
+        .enumerate()
+        .filter(|(position, (name, version, _))| {
+            position % step == 0
+                || solution.is_some_and(|it| it.get(&project(name)) == Some(version))
+        })
+        .map(|(_, it)| it)
+        .collect()
+}
+
+/// Each scenario again, with one version of one project installed, held or free to change: what an exhaustive search
+/// says is right. Where that is too large: the answer keeps all rules, what a solution has anyway leaves it solvable,
+/// the base changes only where it must, and the facts of a "no" leave no way out.
 #[test]
 fn scenarios_are_right_with_any_one_version_installed() {
     let mut suite = Suite::new("resolver-base");
@@ -310,44 +398,82 @@ fn scenarios_are_right_with_any_one_version_installed() {
             let universe = scenario.universe();
             let index = universe.memory_index();
             let solution = scenario.solution();
-            let is_small = universe.releases().count() <= SMALL;
-            let mut installed = BTreeSet::new();
-            for (name, release) in universe.releases() {
-                let Ok(version) = Version::from_str(&release.version) else {
-                    continue;
-                };
-                let is_of_solution = solution
-                    .as_ref()
-                    .is_some_and(|it| it.get(&project(name)) == Some(&version));
-                if !(is_small || is_of_solution) || !installed.insert((name, version.clone())) {
-                    continue;
-                }
+            for (name, version, release) in to_install(&universe, solution.as_ref()) {
                 let mut environment = scenario.environment();
                 install(&mut environment, name, release);
                 let request = request(&environment, &scenario.root.requires);
-                let found = answer(&environment, &index, &request);
-                let world = World::new(&environment, &universe, &request);
-                let expected = if is_of_solution {
-                    true
-                } else {
-                    match world.search(STEPS) {
-                        Found::Solution(_) => true,
-                        Found::Nothing => false,
-                        Found::TooLarge => {
-                            suite.skip();
-                            continue;
-                        }
-                    }
+                let case = Case {
+                    key: format!("{} with {name} {version}", scenario.id),
+                    environment: &environment,
+                    universe: &universe,
+                    request: &request,
+                    is_of_solution: solution
+                        .as_ref()
+                        .is_some_and(|it| it.get(&project(name)) == Some(&version)),
                 };
-                let key = format!("{} with {name} {version}", scenario.id);
-                let violations = found.as_ref().map(|found| world.violations(found));
-                suite.compare(
-                    &key,
-                    &(expected, Vec::new()),
-                    &(found.is_some(), violations.unwrap_or_default()),
-                );
+                case.compare(&index, &mut suite);
             }
         }
     }
-    suite.finish(700);
+    suite.finish(2300);
+}
+
+/// One scenario with one version installed.
+struct Case<'a> {
+    key: String,
+    environment: &'a Environment,
+    universe: &'a Universe,
+    request: &'a Request,
+    /// Whether a solution without a base has this version.
+    is_of_solution: bool,
+}
+
+impl Case<'_> {
+    fn compare(&self, index: &dyn PackageIndex, suite: &mut Suite) {
+        let resolver = Resolver::new(self.environment, index);
+        let world = World::new(self.environment, self.universe, self.request);
+        let mut held_fits = false;
+        for (aim, said) in [(Aim::Hold, "held"), (Aim::Minimal, "free")] {
+            let key = format!("{}, {said}", self.key);
+            let policy = Policy::with_aim(aim);
+            let outcome = resolver.resolve(self.request, &policy);
+            let outcome = outcome.unwrap_or_else(|error| panic!("{key}: {error}"));
+            let found = answer_of(&outcome);
+            let fits = found.is_some();
+            let found = found.map_or(Verdict::NO, |(fates, added)| {
+                Verdict::new(&world, self.request, &fates, &added)
+            });
+            let expected = match world.smallest(&policy, STEPS) {
+                Ok(None) => Verdict::NO,
+                Ok(Some(best)) => Verdict::new(&world, self.request, &best.fates, &best.added),
+                Err(TooLarge) => Verdict {
+                    // What is not searched is taken from the answer, but for what must be so.
+                    cost: match (self.is_of_solution || held_fits, found.cost) {
+                        (true, _) => Some((0, 0, 0)),
+                        (false, cost) => cost,
+                    },
+                    version: found.version.clone(),
+                    violations: Vec::new(),
+                },
+            };
+            suite.compare(&key, &expected, &found);
+            match &outcome {
+                Outcome::Conflict(conflict) if aim == Aim::Hold => {
+                    let (environment, universe) = (self.environment, self.universe);
+                    match refuted(conflict, environment, universe, self.request, STEPS) {
+                        Found::TooLarge => suite.skip(),
+                        other => {
+                            let key = format!("{}, proof", self.key);
+                            suite.compare(&key, &Found::Nothing, &other);
+                        }
+                    }
+                }
+                Outcome::Conflict(_) => {
+                    suite.compare(&format!("{key}, unlike held"), &false, &held_fits);
+                }
+                Outcome::Resolution(_) => {}
+            }
+            held_fits = fits;
+        }
+    }
 }
