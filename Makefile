@@ -6,6 +6,10 @@ PYTHON ?= python3
 PYTHON310 ?= $(firstword $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.10.*/bin/python3.10) python3.10)
 # Another Python in a prefix of its own, for an image that has it under /usr/local.
 PYTHON311 ?= $(firstword $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.11.*/bin/python3.11) python3.11)
+# How many small random universes `universes` makes up for each kind of question.
+UNIVERSES ?= 10000
+# The Python of the scenarios that `bench` measures.
+PYTHON312 ?= $(firstword $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.12.*/bin/python3.12) python3.12)
 # Vectors and pin lists from outside the project.
 SUITES ?= ../shared/data
 # A virtual environment with TFX 1.16.0 (2.9 GB), for `bench` and `e2e`, which make it where there is none. One of its
@@ -16,7 +20,7 @@ TFX_BASE ?= target/tfx-base
 IMGTOOL := $(or $(CARGO_TARGET_DIR),target)/release/imgtool
 
 .DEFAULT_GOAL := help
-.PHONY: help build check test suites tfx-base bench bench-images oracle e2e e2e-images fixtures
+.PHONY: help build check check-fuzz test universes suites tfx-base bench bench-images oracle e2e e2e-images fixtures
 
 help: ## list these tasks
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,8 +34,15 @@ check: ## formatting, lints, documentation
 	$(CARGO) clippy --locked --test suites -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --locked --no-deps
 
+# Without the fuzzer's own C++, which only a run needs: stable Rust is enough.
+check-fuzz: ## whether the fuzz targets still compile against the library
+	CUSTOM_LIBFUZZER_PATH=none/libfuzzer.a $(CARGO) check --locked --target-dir '$(or $(CARGO_TARGET_DIR),target)' --manifest-path fuzz/Cargo.toml --bins
+
 test: ## all tests that need nothing but this folder
 	$(CARGO) test --locked
+
+universes: ## the solver beside exhaustive searches: UNIVERSES=<number> (default 10,000) of each kind; minutes
+	PROPTEST_CASES=$(UNIVERSES) $(CARGO) test --locked --test integration oracle::
 
 suites: ## vectors from outside, in SUITES=<folder> (default ../shared/data)
 	@test -d '$(SUITES)' || { echo 'make suites: no folder $(SUITES); say SUITES=<folder>' >&2; exit 2; }
@@ -46,13 +57,15 @@ tfx-base: ## a full-size image of TFX 1.16.0 that runs, in TFX_BASE; needs root,
 
 bench: build $(VENV)/pyvenv.cfg ## imgtool beside uv on TFX 1.16.0 in VENV, then bench-images; needs uv and the network
 	$(PYTHON) benches/compare.py --imgtool '$(IMGTOOL)' --venv '$(VENV)'
+	$(PYTHON) benches/resolve.py --imgtool '$(IMGTOOL)' --venv '$(VENV)' --suites '$(SUITES)' --python '$(PYTHON312)'
 	$(MAKE) --no-print-directory bench-images
 
 bench-images: build tfx-base ## `inspect` beside igzip, gzip, syft and umoci on the image in TFX_BASE
 	$(PYTHON) benches/images.py --imgtool '$(IMGTOOL)' --layout '$(TFX_BASE)/layout'
 
-oracle: build ## imgtool's answers beside uv's on every base; needs uv and the network
+oracle: build $(VENV)/pyvenv.cfg ## answers beside uv's on every base, smallest changes applied beside pip; needs uv and the network
 	$(PYTHON) tests/oracle/compare.py --imgtool '$(IMGTOOL)' --tfx '$(SUITES)/tfx'
+	$(PYTHON) tests/oracle/minimal.py --imgtool '$(IMGTOOL)' --tfx '$(SUITES)/tfx' --venv '$(VENV)' --python '$(PYTHON310)'
 
 e2e: build $(VENV)/pyvenv.cfg ## resolve, install and import on a real TFX 1.16.0, then e2e-images; needs uv and the network
 	$(PYTHON) tests/oracle/real_environment.py --imgtool '$(IMGTOOL)' --python '$(PYTHON310)' --venv '$(VENV)' --pins '$(SUITES)/tfx/pins-1.16.0-py310.txt'

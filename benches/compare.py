@@ -49,8 +49,8 @@ class Run:
     peak_mib: float
 
 
-def run(command: list[str], environment: dict[str, str]) -> tuple[Run, str, str]:
-    """Run a command to its end; what it took, and what it printed."""
+def run(command: list[str], environment: dict[str, str], accepted: tuple[int, ...] = (0,)) -> tuple[Run, str, str]:
+    """Run a command to its end, which must be with an accepted exit status; what it took, and what it printed."""
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
         start = time.perf_counter()
         process = subprocess.Popen(command, stdout=stdout, stderr=stderr, env=environment)
@@ -60,7 +60,7 @@ def run(command: list[str], environment: dict[str, str]) -> tuple[Run, str, str]
         stdout.seek(0)
         stderr.seek(0)
         out, err = stdout.read().decode(errors="replace"), stderr.read().decode(errors="replace")
-    if process.returncode != 0:
+    if process.returncode not in accepted:
         raise BenchError(f"`{' '.join(command)}` exited {process.returncode}:\n{err[-2000:]}")
     return Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024), out, err
 
