@@ -74,6 +74,17 @@ pub fn sha256(bytes: &[u8]) -> Digest {
     hasher.finish()
 }
 
+/// The digest whose SHA-256 hash is `hash`.
+///
+/// # Panics
+/// Never: what is written here is a digest.
+#[must_use]
+pub fn from_sha256(hash: &[u8; 32]) -> Digest {
+    format!("sha256:{}", hex(hash))
+        .parse()
+        .expect("an algorithm and its hexadecimal hash are a digest")
+}
+
 fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::new(), |mut text, byte| {

@@ -3,8 +3,10 @@
 
 pub mod direct_url;
 pub mod egg_info;
+pub mod entry_points;
 pub mod marker_environment;
 pub mod metadata;
+pub mod pylock;
 pub mod record;
 pub mod requirement;
 pub mod requirements_file;
@@ -12,6 +14,8 @@ pub mod simple;
 pub mod source_distribution;
 pub mod specifiers;
 pub mod tags;
+pub mod toml_place;
+pub mod wheel_file;
 pub mod wheel_name;
 
 pub use pep440_rs::{Version, VersionSpecifier, VersionSpecifiers};
