@@ -20,7 +20,7 @@ use super::stream::{Body, Streamed};
 use super::{retry, server_certificates, tls};
 
 /// The most redirects that are followed for one request.
-const MOST_REDIRECTS: usize = 10;
+pub(super) const MOST_REDIRECTS: usize = 10;
 
 /// How often a request is made again that nobody answered in time: each costs the whole time-out, in which nothing can
 /// be shown to the user.
@@ -63,7 +63,7 @@ pub struct HttpSettings {
 
 impl HttpSettings {
     /// How long ago 1970 began.
-    fn now(&self) -> Option<Duration> {
+    pub(super) fn now(&self) -> Option<Duration> {
         let clock = self.clock.as_ref()?;
         Some(Duration::from_millis(clock()))
     }
@@ -112,6 +112,8 @@ pub struct HttpClient {
     settings: HttpSettings,
     credentials: Mutex<CredentialStore>,
     pools: OnceLock<Result<Pools, HttpError>>,
+    /// For requests that change something: of these the answer comes when all is sent, which may take its time.
+    upload_pools: Pools,
     permits: tokio::sync::Semaphore,
     requests: AtomicU64,
 }
@@ -134,6 +136,10 @@ impl HttpClient {
             settings,
             credentials: Mutex::default(),
             pools: OnceLock::new(),
+            upload_pools: Pools {
+                patient: true,
+                ..Pools::default()
+            },
             requests: AtomicU64::new(0),
         }
     }
@@ -188,13 +194,7 @@ impl HttpClient {
         request: Request<'_>,
         whole: bool,
     ) -> Result<Streamed, HttpError> {
-        if self.settings.offline {
-            return Err(HttpError::Offline {
-                url: redacted(request.url),
-            });
-        }
-        let pools = self.pools.get_or_init(|| self.build_pools()).as_ref();
-        let pools = pools.map_err(Clone::clone)?;
+        let pools = self.ready(request.url)?;
         let retries = request.retries.unwrap_or(self.settings.retries);
         let mut attempt = 0;
         let mut timeouts = 0;
@@ -216,6 +216,31 @@ impl HttpClient {
         }
     }
 
+    /// The connections, where the network may be used at all.
+    fn ready(&self, url: &Url) -> Result<&Pools, HttpError> {
+        if self.settings.offline {
+            return Err(HttpError::Offline { url: redacted(url) });
+        }
+        let pools = self.pools.get_or_init(|| self.build_pools()).as_ref();
+        pools.map_err(Clone::clone)
+    }
+
+    pub(super) fn settings(&self) -> &HttpSettings {
+        &self.settings
+    }
+
+    /// The connections for requests to `url` that change something.
+    pub(super) fn upload_pool(&self, url: &Url) -> Result<reqwest::Client, HttpError> {
+        self.ready(url)?;
+        self.upload_pools.of(url, &self.settings)
+    }
+
+    /// The right to make a request, as long as it is held.
+    pub(super) async fn permit(&self) -> Option<tokio::sync::SemaphorePermit<'_>> {
+        // The semaphore is never closed, so an error cannot happen; were it so, the request would go out unbounded.
+        self.permits.acquire().await.ok()
+    }
+
     fn build_pools(&self) -> Result<Pools, HttpError> {
         if let Some(netrc) = &self.settings.netrc {
             self.credentials
@@ -233,8 +258,7 @@ impl HttpClient {
         request: &Request<'_>,
         whole: bool,
     ) -> (Result<Streamed, HttpError>, Option<Duration>) {
-        // The semaphore is never closed, so an error cannot happen; were it so, the request would go out unbounded.
-        let _permit = self.permits.acquire().await.ok();
+        let _permit = self.permit().await;
         let mut url = request.url.clone();
         let mut authorization = request.authorization;
         for _ in 0..=MOST_REDIRECTS {
@@ -258,9 +282,11 @@ impl HttpClient {
                 };
                 return (answer, wait);
             }
-            let next = match request.method {
-                Method::Post(_) => Err("a form, which may hold a secret".to_owned()),
-                _ => redirected(&url, &answer),
+            let next = if let Method::Post(_) = request.method {
+                Err("a form, which may hold a secret".to_owned())
+            } else {
+                let location = answer.headers().get(LOCATION);
+                redirected(&url, location.and_then(|value| value.to_str().ok()))
             };
             url = match next {
                 Ok(next) => {
@@ -311,6 +337,16 @@ impl HttpClient {
                 builder = builder.header(name, value);
             }
         }
+        self.send_authorized(builder, url, authorization).await
+    }
+
+    /// Sends a request to `url` with this authorization, else with the credentials that are known for its host.
+    pub(super) async fn send_authorized(
+        &self,
+        mut builder: reqwest::RequestBuilder,
+        url: &Url,
+        authorization: Option<&Secret>,
+    ) -> Result<reqwest::Response, HttpError> {
         if let Some(authorization) = authorization {
             let mut value =
                 HeaderValue::from_str(authorization.reveal()).map_err(|_| HttpError::Setup {
@@ -356,13 +392,15 @@ struct Pools {
     this_machine_plain: OnceLock<Result<reqwest::Client, HttpError>>,
     /// To servers with certificates of their own, by host and port; `None` for those without.
     by_server: Mutex<BTreeMap<String, Option<Result<reqwest::Client, HttpError>>>>,
+    /// Whether a connection may be silent for as long as it likes, as somebody else watches it.
+    patient: bool,
 }
 
 impl Pools {
     fn of(&self, url: &Url, settings: &HttpSettings) -> Result<reqwest::Client, HttpError> {
         let options = |proxies: bool| tls::PoolOptions {
             connect_timeout: settings.connect_timeout,
-            read_timeout: settings.read_timeout,
+            read_timeout: (!self.patient).then_some(settings.read_timeout),
             compression: settings.compression,
             proxies,
         };
@@ -414,12 +452,8 @@ impl Pools {
 }
 
 /// Where a redirect leads, or what is wrong with it.
-fn redirected(from: &Url, answer: &reqwest::Response) -> Result<Url, String> {
-    let location = answer
-        .headers()
-        .get(LOCATION)
-        .and_then(|value| value.to_str().ok())
-        .ok_or("without saying where")?;
+pub(super) fn redirected(from: &Url, location: Option<&str>) -> Result<Url, String> {
+    let location = location.ok_or("without saying where")?;
     let mut to = from.join(location).map_err(|_| "to an invalid address")?;
     // Credentials in a redirect are the server's word, not the user's.
     super::credentials::take_credentials(&mut to);
@@ -453,7 +487,7 @@ fn head(answer: &reqwest::Response, url: Url) -> Response {
 }
 
 /// Reads an answer to its end. `limits` are those of a success and of a refusal.
-async fn read_answer(
+pub(super) async fn read_answer(
     mut answer: reqwest::Response,
     url: Url,
     (limit, error_limit): (u64, u64),

@@ -3,6 +3,7 @@
 //! A [`HttpClient`] is cheap to make. Certificates are loaded and the connection pool is built at the first request,
 //! so that a run that needs no network never pays for them.
 
+mod change;
 mod client;
 mod credentials;
 mod error;
@@ -13,6 +14,7 @@ mod server_certificates;
 mod stream;
 mod tls;
 
+pub use change::{BodySender, Change, HandedBody, Verb, handed_body};
 pub use client::{Clock, HttpClient, HttpSettings};
 pub use credentials::{Secret, take_credentials};
 pub use error::{HttpError, redacted};

@@ -73,7 +73,7 @@ pub(super) fn configuration(
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PoolOptions {
     pub(super) connect_timeout: Duration,
-    pub(super) read_timeout: Duration,
+    pub(super) read_timeout: Option<Duration>,
     pub(super) compression: bool,
     /// Whether the proxies that the environment names are used.
     pub(super) proxies: bool,
@@ -93,8 +93,10 @@ pub(super) fn build(
         // Pages and tails of wheels are larger than HTTP/2's initial windows; each update would cost a round trip.
         .http2_initial_stream_window_size(2 << 20)
         .http2_initial_connection_window_size(16 << 20)
-        .connect_timeout(options.connect_timeout)
-        .read_timeout(options.read_timeout);
+        .connect_timeout(options.connect_timeout);
+    if let Some(read_timeout) = options.read_timeout {
+        builder = builder.read_timeout(read_timeout);
+    }
     if !options.proxies {
         builder = builder.no_proxy();
     }
