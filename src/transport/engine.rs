@@ -3,12 +3,14 @@
 //!
 //! podman writes the form of docker too: its layers lie unpacked in its storage, and an OCI archive of them would be
 //! compressed first. How an engine reaches its images (`DOCKER_HOST`, `CONTAINERS_STORAGE_CONF` …) is its own affair: it
-//! inherits the environment.
+//! inherits the environment. New images go the other way, into `docker load` and `podman load`.
 
+mod load;
 mod process;
 
-use std::io::Read;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -20,6 +22,7 @@ use super::platform::OciPlatform;
 use super::{Image, ImageStream, Layer, OpenedImage, StreamedLayer, TransportError};
 use crate::packaging::requirement::presentable;
 
+pub use load::load;
 use process::EngineProcess;
 
 /// How long an engine may be silent: docker before 25 writes an image to its own disk before the first byte of it comes,
@@ -79,20 +82,24 @@ impl Engine {
         }
     }
 
-    /// The program's file.
-    fn find(self, folders: &[PathBuf]) -> Result<PathBuf, TransportError> {
+    /// The engine of this machine: podman where it is there, else docker; podman where there is none.
+    #[must_use]
+    pub fn present(folders: &[PathBuf]) -> Self {
+        [Self::Podman, Self::Docker]
+            .into_iter()
+            .find(|engine| engine.find(folders, "").is_ok())
+            .unwrap_or(Self::Podman)
+    }
+
+    /// The program's file; `way_out` is what to do without it.
+    fn find(self, folders: &[PathBuf], way_out: &str) -> Result<PathBuf, TransportError> {
         folders
             .iter()
             // A program of the folder that happens to be the current one is not meant.
             .filter(|folder| folder.is_absolute())
             .map(|folder| folder.join(self.program()))
             .find(|path| is_executable(path))
-            .ok_or_else(|| {
-                self.error(format!(
-                    "is not installed, or not on the PATH: {}",
-                    self.way_out()
-                ))
-            })
+            .ok_or_else(|| self.error(format!("is not installed, or not on the PATH: {way_out}")))
     }
 }
 
@@ -123,7 +130,7 @@ pub fn open(
     if image.is_empty() || image.starts_with('-') {
         return Err(engine.error(format!("has no image `{}`", presentable(image))));
     }
-    let program = engine.find(settings.program_path)?;
+    let program = engine.find(settings.program_path, engine.way_out())?;
     let announced = inspect(engine, &program, image, settings.patience, name)?;
     if let Some(announced) = &announced {
         check_platform(&announced.config, platform, name)?;
@@ -137,6 +144,43 @@ pub fn open(
         name: name.to_owned(),
         announced,
     })))
+}
+
+/// Writes the image that `engine` calls `image` to `out`, as an archive of `docker save`: for who must read its layers more
+/// than once.
+///
+/// # Errors
+/// When the engine is not there or fails, or has no such image; when `out` cannot be written, which `what` is called in
+/// errors.
+pub fn save(
+    engine: Engine,
+    image: &str,
+    settings: &EngineSettings<'_>,
+    out: &mut dyn Write,
+    what: &str,
+) -> Result<(), TransportError> {
+    if image.is_empty() || image.starts_with('-') {
+        return Err(engine.error(format!("has no image `{}`", presentable(image))));
+    }
+    let program = engine.find(settings.program_path, engine.way_out())?;
+    let mut arguments = engine.save_arguments().to_vec();
+    arguments.push(image);
+    let (mut process, mut output) =
+        EngineProcess::start(engine, &program, &arguments, settings.patience)?;
+    let copied = io::copy(&mut output, out);
+    match (copied, process.failure(reading(image))) {
+        (_, Some(failure)) => Err(failure),
+        (Ok(_), None) => Ok(()),
+        (Err(source), None) => Err(TransportError::Write {
+            what: what.to_owned(),
+            source,
+        }),
+    }
+}
+
+/// What an engine that is asked for `image` does.
+fn reading(image: &str) -> String {
+    format!("read `{image}`")
 }
 
 /// What `inspect` tells of an image; both engines tell it in this shape.
@@ -179,13 +223,15 @@ fn inspect(
         Ok(bytes) if bytes.len() as u64 > LARGEST_DOCUMENT => return Ok(None),
         Ok(bytes) => bytes,
         Err(source) => {
-            return Err(process.failure(image).unwrap_or(TransportError::Io {
-                what: name.to_owned(),
-                source,
-            }));
+            return Err(process
+                .failure(reading(image))
+                .unwrap_or(TransportError::Io {
+                    what: name.to_owned(),
+                    source,
+                }));
         }
     };
-    if let Some(error) = process.failure(image) {
+    if let Some(error) = process.failure(reading(image)) {
         return Err(error);
     }
     Ok(announced_image(engine, &bytes, name))
@@ -231,7 +277,7 @@ fn announced_image(engine: Engine, bytes: &[u8], name: &str) -> Option<Image> {
         config_bytes,
         config,
         layers,
-        source: Box::new(GoneBy(name.to_owned())),
+        source: Arc::new(GoneBy(name.to_owned())),
     })
 }
 
@@ -265,7 +311,7 @@ impl ImageStream for EngineStream {
         let read = Box::new(archive).read(layer);
         // An engine that fails cuts its archive off, and what it says of it is the better reason; one that fails after
         // it has written everything has failed all the same.
-        match (read, process.failure(&self.image)) {
+        match (read, process.failure(reading(&self.image))) {
             (_, Some(failure)) => Err(failure),
             (Ok((mut image, layers)), None) => {
                 // The name may lead to another image by now; the digest goes with its layers alone.

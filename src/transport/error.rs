@@ -1,4 +1,4 @@
-//! What keeps an image from being read.
+//! What keeps an image from being read or written.
 
 use crate::digest::Mismatch;
 use crate::http::HttpError;
@@ -53,6 +53,16 @@ pub enum TransportError {
         /// Why each of its mirrors failed.
         mirrors: String,
     },
+    /// A step of a push failed.
+    #[error("cannot {step} to {place}: {}", .error.with_cause())]
+    Push {
+        /// What was to be done, with the blob or manifest: such as `upload layer sha256:…`.
+        step: String,
+        /// Host and repository.
+        place: String,
+        /// Why it could not be done.
+        error: Box<Self>,
+    },
     /// The network failed.
     #[error(transparent)]
     Http(#[from] HttpError),
@@ -60,6 +70,15 @@ pub enum TransportError {
     #[error("cannot read {what}")]
     Io {
         /// What was to be read.
+        what: String,
+        /// Why it was not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// This machine did not take what was to be written: a full disk, a folder that is not the user's.
+    #[error("cannot write {what}")]
+    Write {
+        /// What was to be written.
         what: String,
         /// Why it was not.
         #[source]
@@ -76,20 +95,27 @@ pub enum TransportError {
 }
 
 impl TransportError {
+    /// Whether the network was not to be used.
+    #[must_use]
+    pub fn is_offline(&self) -> bool {
+        matches!(self.own(), Self::Http(HttpError::Offline { .. }))
+    }
+
     /// The error and what caused it, in one line.
     #[must_use]
     pub fn with_cause(&self) -> String {
         match self {
-            Self::Io { source, .. } => format!("{self}: {source}"),
+            Self::Io { source, .. } | Self::Write { source, .. } => format!("{self}: {source}"),
             _ => self.to_string(),
         }
     }
 
-    /// The failure of the registry that is meant, whatever mirrors it has.
+    /// The failure of the registry that is meant, whatever mirrors it has and in whichever step of a push.
     #[must_use]
     pub fn own(&self) -> &Self {
         match self {
             Self::Mirrored { own, .. } => own.own(),
+            Self::Push { error, .. } => error.own(),
             error => error,
         }
     }
@@ -112,6 +138,7 @@ impl TransportError {
         match self {
             Self::Http(_) | Self::Refused { .. } => true,
             Self::Mirrored { own, .. } => own.is_remote(),
+            Self::Push { error, .. } => error.is_remote(),
             Self::Io { source, .. } => {
                 let inner = source.get_ref();
                 inner.is_some_and(|inner| {
@@ -124,6 +151,7 @@ impl TransportError {
             | Self::Invalid { .. }
             | Self::Mismatch { .. }
             | Self::Blocked { .. }
+            | Self::Write { .. }
             | Self::Engine { .. } => false,
         }
     }

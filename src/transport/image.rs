@@ -5,10 +5,12 @@
 
 use std::fmt;
 use std::io::Read;
+use std::sync::Arc;
 
 use oci_spec::image::ImageConfiguration;
 
 use super::TransportError;
+use super::referrers::ReferrerSource;
 use crate::digest::Digest;
 
 /// An image whose manifest and configuration are known.
@@ -27,7 +29,7 @@ pub struct Image {
     /// Layers, lowest first; as many as the configuration has `diff_ids`.
     pub layers: Vec<Layer>,
     /// Where the layers lie.
-    pub source: Box<dyn LayerSource>,
+    pub source: Arc<dyn LayerSource>,
 }
 
 /// One layer of an image, not read yet.
@@ -57,6 +59,11 @@ pub trait LayerSource: fmt::Debug + Send + Sync {
     /// When the blob is not there or may not be read. Failures that come later are [`std::io::Error`]s of the reader
     /// that carry a [`TransportError`].
     fn open(&self, layer: &Layer) -> Result<Box<dyn Read + Send>, TransportError>;
+
+    /// Where it is known what is attached to the image; `None` for a medium that keeps no such thing.
+    fn referrer_source(&self) -> Option<&dyn ReferrerSource> {
+        None
+    }
 }
 
 /// An image that comes once, from its beginning to its end, as from an engine's `save`: what its layers are is known

@@ -3,9 +3,12 @@
 //!
 //! Specification: OCI image-spec, `image-layout.md` and `annotations.md`.
 
+pub(super) mod write;
+
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use oci_spec::image::{Descriptor, ImageIndex};
 
@@ -14,8 +17,11 @@ use super::manifest::{
 };
 use super::platform::{OciPlatform, is_attestation};
 use super::reference::OciSelector;
+use super::referrers::{self, ReferrerSource};
 use super::{Image, Layer, LayerSource, TransportError};
 use crate::digest::{Digest, Mismatch};
+
+pub use write::write;
 
 /// The file that says that a folder is a layout.
 pub(super) const LAYOUT_FILE: &str = "oci-layout";
@@ -60,10 +66,10 @@ pub(super) fn invalid(what: impl Into<String>, reason: impl Into<String>) -> Tra
 }
 
 /// The blobs of a layout as the documents of an image.
-struct LayoutDocuments<'a>(&'a dyn ImageFiles);
+pub(super) struct LayoutDocuments<'a>(pub(super) &'a dyn ImageFiles);
 
 impl LayoutDocuments<'_> {
-    fn blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>, TransportError> {
+    pub(super) fn blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>, TransportError> {
         self.0
             .read(&blob_path(descriptor.digest()))?
             .ok_or_else(|| missing_blob(self.0.name(), descriptor.digest()))
@@ -99,16 +105,7 @@ pub(super) fn read_layout(
 ) -> Result<ImageDocuments, TransportError> {
     check_layout_file(files)?;
     let name = files.name();
-    let what = format!("`{INDEX_FILE}` of {name}");
-    let Some(bytes) = files.read(INDEX_FILE)? else {
-        return Err(invalid(name, format!("it has no `{INDEX_FILE}`")));
-    };
-    let index = match manifest::parse_document(&bytes, None, &what)? {
-        Document::Index(index) => index,
-        Document::Manifest(_) => {
-            return Err(invalid(what, "it is a manifest where an index belongs"));
-        }
-    };
+    let index = read_index(files)?;
     let chosen = select(&index, selector, name)?;
     let documents = LayoutDocuments(files);
     let what = format!("the manifest {} of {name}", chosen.digest());
@@ -120,6 +117,22 @@ pub(super) fn read_layout(
         digest: chosen.digest().clone(),
     };
     read_image(&documents, root, platform)
+}
+
+/// The index that names the images of a layout.
+///
+/// # Errors
+/// When it is missing, cannot be read, or is none.
+pub(super) fn read_index(files: &dyn ImageFiles) -> Result<ImageIndex, TransportError> {
+    let name = files.name();
+    let what = format!("`{INDEX_FILE}` of {name}");
+    let Some(bytes) = files.read(INDEX_FILE)? else {
+        return Err(invalid(name, format!("it has no `{INDEX_FILE}`")));
+    };
+    match manifest::parse_document(&bytes, None, &what)? {
+        Document::Index(index) => Ok(index),
+        Document::Manifest(_) => Err(invalid(what, "it is a manifest where an index belongs")),
+    }
 }
 
 /// Checks the version of the layout.
@@ -151,7 +164,7 @@ fn check_layout_file(files: &dyn ImageFiles) -> Result<(), TransportError> {
 }
 
 /// The names of an image, the one of the layout first.
-fn names(entry: &Descriptor) -> impl Iterator<Item = &str> {
+pub(super) fn names(entry: &Descriptor) -> impl Iterator<Item = &str> {
     let annotation = |key: &str| {
         entry
             .annotations()
@@ -218,10 +231,7 @@ fn select<'a>(
             }
         }
         None => {
-            let images: Vec<&Descriptor> = entries
-                .iter()
-                .filter(|entry| !is_attestation(entry))
-                .collect();
+            let images: Vec<&Descriptor> = entries.iter().filter(|entry| is_image(entry)).collect();
             match images.as_slice() {
                 [] => Err(TransportError::NotFound(format!("{name} has no image"))),
                 // One image under several names is one image.
@@ -238,11 +248,18 @@ fn select<'a>(
     }
 }
 
+/// Whether an entry may be an image, rather than something that is attached to one.
+fn is_image(entry: &Descriptor) -> bool {
+    let is_artifact = entry.artifact_type().is_some();
+    let lists_referrers = names(entry).any(referrers::is_fallback_tag);
+    !(is_attestation(entry) || is_artifact || lists_referrers)
+}
+
 /// What there is, in the order in which it stands there.
 fn listed(entries: &[Descriptor]) -> String {
     let mut words: Vec<String> = entries
         .iter()
-        .filter(|entry| !is_attestation(entry))
+        .filter(|entry| is_image(entry))
         .take(MOST_LISTED + 1)
         .map(|entry| match names(entry).next() {
             Some(name) => format!("`{}`", shown(name)),
@@ -304,7 +321,7 @@ pub fn open(
         config_bytes: documents.config_bytes,
         config: documents.config,
         layers: documents.layers,
-        source: Box::new(files),
+        source: Arc::new(files),
     })
 }
 
@@ -430,7 +447,25 @@ pub(super) fn describe(name: &str, layer: &Layer) -> String {
     format!("layer {} ({blob}) of {name}", layer.index)
 }
 
+impl ReferrerSource for FolderFiles {
+    fn referrers(
+        &self,
+        subject: &Digest,
+        artifact_type: Option<&str>,
+    ) -> Result<Vec<Descriptor>, TransportError> {
+        referrers::of_layout(self, subject, artifact_type)
+    }
+
+    fn manifest(&self, referrer: &Descriptor) -> Result<Vec<u8>, TransportError> {
+        LayoutDocuments(self).blob(referrer)
+    }
+}
+
 impl LayerSource for FolderFiles {
+    fn referrer_source(&self) -> Option<&dyn ReferrerSource> {
+        Some(self)
+    }
+
     fn open(&self, layer: &Layer) -> Result<Box<dyn Read + Send>, TransportError> {
         let Some(digest) = &layer.digest else {
             return Err(missing_blob(&self.name, &layer.diff_id));

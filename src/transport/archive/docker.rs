@@ -17,7 +17,7 @@ use super::super::{Layer, TransportError};
 use crate::digest::{self, Digest};
 
 /// The member that names the images.
-const MANIFEST_FILE: &str = "manifest.json";
+pub(super) const MANIFEST_FILE: &str = "manifest.json";
 /// The media type of what the layers of such an archive are; its documents name none.
 const MEDIA_TYPE: &str = "application/vnd.docker.image.rootfs.diff.tar";
 /// Images that an error lists, and images of one name among which a platform chooses.

@@ -7,6 +7,7 @@ mod docker;
 mod members;
 mod stream;
 mod tar_reader;
+mod write;
 
 use std::fmt;
 use std::fs::File;
@@ -14,20 +15,25 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
+use oci_spec::image::Descriptor;
+
 use super::layout::{
-    self, ImageFiles, blob_path, check_blob_size, check_document_size, invalid, not_there,
-    read_layout, shown_path,
+    self, ImageFiles, LayoutDocuments, blob_path, check_blob_size, check_document_size, invalid,
+    not_there, read_layout, shown_path,
 };
 use super::manifest::LARGEST_DOCUMENT;
 use super::platform::OciPlatform;
 use super::reference::{DockerSelector, OciSelector};
+use super::referrers::{self, ReferrerSource};
 use super::{Image, Layer, LayerSource, OpenedImage, TransportError};
+use crate::digest::Digest;
 
 pub(super) use docker::check_platform;
 use members::Members;
 pub use stream::ArchiveStream;
 pub(super) use stream::GoneBy;
 use tar_reader::{ArchiveError, Member, MemberKind, SeekableFile, TarReader};
+pub use write::{write_docker, write_docker_to, write_oci, write_oci_to};
 
 /// Which kind of archive it is, and which of its images is meant.
 #[derive(Debug, Clone)]
@@ -128,7 +134,7 @@ fn open_oci(
         config_bytes: documents.config_bytes,
         config: documents.config,
         layers: documents.layers,
-        source: Box::new(archive),
+        source: Arc::new(archive),
     })
 }
 
@@ -150,7 +156,7 @@ fn open_docker(
         config_bytes: documents.config_bytes,
         config: documents.config,
         layers: documents.layers,
-        source: Box::new(archive),
+        source: Arc::new(archive),
     })
 }
 
@@ -263,7 +269,26 @@ impl ImageFiles for IndexedArchive {
     }
 }
 
+impl ReferrerSource for IndexedArchive {
+    fn referrers(
+        &self,
+        subject: &Digest,
+        artifact_type: Option<&str>,
+    ) -> Result<Vec<Descriptor>, TransportError> {
+        referrers::of_layout(self, subject, artifact_type)
+    }
+
+    fn manifest(&self, referrer: &Descriptor) -> Result<Vec<u8>, TransportError> {
+        LayoutDocuments(self).blob(referrer)
+    }
+}
+
 impl LayerSource for IndexedArchive {
+    fn referrer_source(&self) -> Option<&dyn ReferrerSource> {
+        // What `docker save` writes has no place for them.
+        matches!(self.members.get(layout::INDEX_FILE), Ok(Some(_))).then_some(self)
+    }
+
     fn open(&self, layer: &Layer) -> Result<Box<dyn Read + Send>, TransportError> {
         let (_, extent) = self.layer_extent(layer)?;
         check_blob_size(&self.name, layer, extent.size)?;

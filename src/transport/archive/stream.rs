@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::io::{self, BufReader, Read};
+use std::sync::Arc;
 
 use super::super::layout::{
     ImageFiles, blob_digest, blob_path, check_document_size, describe, invalid, missing_blob,
@@ -108,7 +109,7 @@ impl ImageStream for ArchiveStream {
                     config_bytes: documents.config_bytes,
                     config: documents.config,
                     layers: documents.layers,
-                    source: Box::new(GoneBy(name.clone())),
+                    source: Arc::new(GoneBy(name.clone())),
                 }
             }
             ArchiveFormat::Docker(selector) => {
@@ -120,7 +121,7 @@ impl ImageStream for ArchiveStream {
                     config_bytes: documents.config_bytes,
                     config: documents.config,
                     layers: documents.layers,
-                    source: Box::new(GoneBy(name.clone())),
+                    source: Arc::new(GoneBy(name.clone())),
                 }
             }
         };

@@ -1,11 +1,12 @@
-//! A running engine: its output in pieces, its last words, and its end, which comes in every case.
+//! A running engine: its input and its output in pieces, its last words, and its end, which comes in every case.
 
-use std::io::{self, Read};
+use std::fmt::Display;
+use std::io::{self, Read, Write};
 use std::path::Path;
-use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,10 @@ const LAST_WORDS: usize = 8 << 10;
 const LAST_WORDS_WAIT: Duration = Duration::from_secs(1);
 /// How often an engine that ought to end is looked at.
 const GLANCE: Duration = Duration::from_millis(5);
+/// How often it is looked whether an engine has taken its input: in between it can take sixteen pieces.
+const INPUT_GLANCE: Duration = Duration::from_millis(1);
+/// Lines of its last words that are told, where one alone may not say what is wrong.
+const MOST_LINES: usize = 5;
 
 /// How far the output of an engine has come.
 const RUNNING: u8 = 0;
@@ -36,6 +41,16 @@ pub(super) struct EngineProcess {
     child: Child,
     output: Arc<AtomicU8>,
     last_words: Receiver<Vec<u8>>,
+    patience: Duration,
+}
+
+/// What an engine reads. It fails when the engine takes nothing for too long, or has ended; the engine sees the end of
+/// its input when this is dropped.
+#[derive(Debug)]
+pub(super) struct EngineInput {
+    pieces: SyncSender<Vec<u8>>,
+    current: Vec<u8>,
+    state: Arc<AtomicU8>,
     patience: Duration,
 }
 
@@ -59,13 +74,52 @@ impl EngineProcess {
         arguments: &[&str],
         patience: Duration,
     ) -> Result<(Self, EngineOutput), TransportError> {
+        let (process, _, output) =
+            Self::start_with(engine, program, arguments, Stdio::null(), patience)?;
+        Ok((process, output))
+    }
+
+    /// Starts `program` with `arguments` and an input.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub(super) fn start_with_input(
+        engine: Engine,
+        program: &Path,
+        arguments: &[&str],
+        patience: Duration,
+    ) -> Result<(Self, EngineInput, EngineOutput), TransportError> {
+        let (process, stdin, output) =
+            Self::start_with(engine, program, arguments, Stdio::piped(), patience)?;
+        let (pieces, taken) = sync_channel(PIECES_WAITING);
+        if let Some(stdin) = stdin {
+            // A thread of its own, as for the output: a write to a full pipe cannot be given up.
+            thread::spawn(move || feed(stdin, &taken));
+        }
+        let input = EngineInput {
+            pieces,
+            current: Vec::with_capacity(PIECE),
+            state: Arc::clone(&process.output),
+            patience,
+        };
+        Ok((process, input, output))
+    }
+
+    fn start_with(
+        engine: Engine,
+        program: &Path,
+        arguments: &[&str],
+        stdin: Stdio,
+        patience: Duration,
+    ) -> Result<(Self, Option<ChildStdin>, EngineOutput), TransportError> {
         let mut child = Command::new(program)
             .args(arguments)
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .map_err(|error| engine.error(format!("cannot be started: {error}")))?;
+        let stdin = child.stdin.take();
         let stdout = child.stdout.take();
         let stderr = child.stderr.take();
         // Threads of their own: an engine may leave a child behind that keeps a pipe open for ever, and then nobody but
@@ -87,6 +141,7 @@ impl EngineProcess {
                 last_words,
                 patience,
             },
+            stdin,
             EngineOutput {
                 pieces: pieces_out,
                 current: io::Cursor::default(),
@@ -96,9 +151,9 @@ impl EngineProcess {
         ))
     }
 
-    /// Waits for the end of an engine whose output has been read, and says how it failed; `None` when it did not, or when
-    /// its output was given up by the reader, whose reason is the better one.
-    pub(super) fn failure(&mut self, image: &str) -> Option<TransportError> {
+    /// Waits for the end of an engine whose output has been read, and says how it failed to do `what`; `None` when it did
+    /// not, or when its output was given up by the reader, whose reason is the better one.
+    pub(super) fn failure(&mut self, what: impl Display) -> Option<TransportError> {
         match self.output.load(Ordering::Acquire) {
             ENDED => {}
             SILENT => return Some(self.silence()),
@@ -117,11 +172,8 @@ impl EngineProcess {
         };
         (!status.success()).then(|| {
             let reason = match self.sentence() {
-                Some(sentence) => format!("cannot read `{image}`: {sentence}"),
-                None => format!(
-                    "cannot read `{image}`, and does not say why ({})",
-                    ended(status)
-                ),
+                Some(sentence) => format!("cannot {what}: {sentence}"),
+                None => format!("cannot {what}, and does not say why ({})", ended(status)),
             };
             self.engine.error(reason)
         })
@@ -134,16 +186,36 @@ impl EngineProcess {
         ))
     }
 
-    /// The last line that the engine wrote to its error output.
+    /// What the engine wrote to its error output at last: its last line, or the last few, where they follow one that
+    /// announces them.
     fn sentence(&self) -> Option<String> {
         let words = self.last_words.recv_timeout(LAST_WORDS_WAIT).ok()?;
         let words = String::from_utf8_lossy(&words);
-        let line = words
+        let lines: Vec<&str> = words
             .lines()
             .map(str::trim)
-            .rfind(|line| !line.is_empty())?;
-        let line = line.strip_prefix("Error: ").unwrap_or(line);
-        Some(presentable(line.trim_end_matches('.')))
+            .filter(|line| !line.is_empty())
+            .collect();
+        let last = lines.len().checked_sub(1)?;
+        // `Error: payload does not match any of the supported image formats:`, and then a line for each.
+        let first = (last.saturating_sub(MOST_LINES)..last)
+            .find(|at| lines[*at].starts_with("Error: ") && lines[*at].ends_with(':'))
+            .unwrap_or(last);
+        let told: Vec<String> = lines[first..]
+            .iter()
+            .map(|line| {
+                let line = line.strip_prefix("Error: ").unwrap_or(line);
+                presentable(line.trim_start_matches("* ").trim_end_matches('.'))
+            })
+            .collect();
+        let mut told = told.into_iter();
+        let head = told.next()?;
+        let rest: Vec<String> = told.collect();
+        Some(if rest.is_empty() {
+            head
+        } else {
+            format!("{head} {}", rest.join("; "))
+        })
     }
 }
 
@@ -180,6 +252,15 @@ fn pass_on(mut stdout: ChildStdout, pieces: &SyncSender<io::Result<Vec<u8>>>) {
             }
         };
         if sent.is_err() {
+            return;
+        }
+    }
+}
+
+/// Passes on what the engine is to read, until there is no more or it reads no more.
+fn feed(mut stdin: ChildStdin, pieces: &Receiver<Vec<u8>>) {
+    while let Ok(piece) = pieces.recv() {
+        if stdin.write_all(&piece).is_err() {
             return;
         }
     }
@@ -222,5 +303,46 @@ impl Read for EngineOutput {
                 }
             }
         }
+    }
+}
+
+impl EngineInput {
+    /// Hands on what has been gathered.
+    fn send(&mut self) -> io::Result<()> {
+        let mut piece = std::mem::replace(&mut self.current, Vec::with_capacity(PIECE));
+        let deadline = Instant::now() + self.patience;
+        loop {
+            match self.pieces.try_send(piece) {
+                Ok(()) => return Ok(()),
+                Err(TrySendError::Disconnected(_)) => return Err(io::ErrorKind::BrokenPipe.into()),
+                Err(TrySendError::Full(back)) if Instant::now() < deadline => {
+                    piece = back;
+                    thread::sleep(INPUT_GLANCE);
+                }
+                Err(TrySendError::Full(_)) => {
+                    self.state.store(SILENT, Ordering::Release);
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+            }
+        }
+    }
+}
+
+impl Write for EngineInput {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        let room = PIECE - self.current.len();
+        let taken = &buffer[..buffer.len().min(room)];
+        self.current.extend_from_slice(taken);
+        if self.current.len() == PIECE {
+            self.send()?;
+        }
+        Ok(taken.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.current.is_empty() {
+            return Ok(());
+        }
+        self.send()
     }
 }

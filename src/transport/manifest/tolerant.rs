@@ -39,6 +39,7 @@ pub(super) struct Document {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Descriptor {
     media_type: Option<String>,
+    artifact_type: Option<String>,
     digest: String,
     size: i64,
     #[serde(default, deserialize_with = "items")]
@@ -166,6 +167,8 @@ impl Descriptor {
         let media_type = MediaType::from(self.media_type.unwrap_or_default().as_str());
         let mut descriptor = ImageDescriptor::new(media_type, size, digest);
         descriptor.set_urls(self.urls.filter(|urls| !urls.is_empty()));
+        let artifact_type = self.artifact_type.filter(|text| !text.is_empty());
+        descriptor.set_artifact_type(artifact_type.as_deref().map(MediaType::from));
         descriptor.set_annotations(self.annotations.map(Map::without_nulls));
         descriptor.set_platform(self.platform.map(Platform::into_platform));
         Ok(descriptor)

@@ -12,6 +12,7 @@ use super::session::{Ask, Repository, Session};
 use super::wait;
 use crate::digest::{Digest, Mismatch};
 use crate::http::{OpenAt, Resume, Runtime, Streamed, read_resuming};
+use crate::transport::referrers::ReferrerSource;
 use crate::transport::{Layer, LayerSource};
 
 /// The blobs of one image.
@@ -74,6 +75,10 @@ impl RegistryLayers {
 }
 
 impl LayerSource for RegistryLayers {
+    fn referrer_source(&self) -> Option<&dyn ReferrerSource> {
+        Some(self)
+    }
+
     fn open(&self, layer: &Layer) -> Result<Box<dyn Read + Send>, TransportError> {
         let Some(digest) = &layer.digest else {
             return Err(TransportError::Invalid {

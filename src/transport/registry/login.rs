@@ -32,7 +32,7 @@ const READING: [&str; 2] = ["pull", "metadata_read"];
 pub(super) struct Login {
     /// The header of `Basic` authentication, once it was asked for.
     basic: Option<Secret>,
-    /// Headers with tokens, by repository.
+    /// Headers with tokens, by repository and by what they allow.
     tokens: BTreeMap<String, Secret>,
     /// What was found in the user's files, by repository.
     credentials: BTreeMap<String, Result<Option<Credential>, CredentialError>>,
@@ -42,8 +42,9 @@ pub(super) struct Login {
 
 impl Login {
     /// The header to send for `repository`.
-    pub(super) fn authorization(&self, repository: &str) -> Option<&Secret> {
-        self.tokens.get(repository).or(self.basic.as_ref())
+    pub(super) fn authorization(&self, repository: &Repository) -> Option<&Secret> {
+        let token = self.tokens.get(&token_key(repository));
+        token.or(self.basic.as_ref())
     }
 
     /// What must not be shown.
@@ -69,6 +70,11 @@ impl Login {
             self.secrets.push(secret);
         }
     }
+}
+
+/// Under what a token for `repository` is kept.
+fn token_key(repository: &Repository) -> String {
+    repository.scopes().join(" ")
 }
 
 /// How a registry wants to be asked.
@@ -114,9 +120,9 @@ impl Challenges {
 }
 
 impl BearerChallenge {
-    /// The scopes to ask for: to pull from the repository, and what the registry wants besides as far as it only reads.
-    fn scopes(&self, repository: &str) -> Vec<String> {
-        let mut scopes = vec![format!("repository:{repository}:pull")];
+    /// The scopes to ask for: those that are `needed`, and what the registry wants besides as far as it only reads.
+    fn scopes(&self, needed: Vec<String>) -> Vec<String> {
+        let mut scopes = needed;
         for asked in self.scope.iter().flat_map(|scope| scope.split(' ')) {
             let reads = asked.rsplit_once(':').is_some_and(|(_, actions)| {
                 actions.split(',').all(|action| READING.contains(&action))
@@ -147,8 +153,8 @@ impl Session {
     ) -> Result<(), TransportError> {
         // Held while the token is under way: the layers of one image need it at the same time.
         let mut login = repository.registry.login.lock().await;
-        let path = &repository.path;
-        if login.authorization(path).is_some() && login.authorization(path) != rejected {
+        let shown = login.authorization(repository);
+        if shown.is_some() && shown != rejected {
             return Ok(());
         }
         let credential = self.credential(repository, &mut login).await;
@@ -159,14 +165,14 @@ impl Session {
                 return Err(Self::refused_login(repository, &login, what, response));
             }
             login.hide(token.clone());
-            login.tokens.insert(path.clone(), header);
+            login.tokens.insert(token_key(repository), header);
             return Ok(());
         }
         if let Some(bearer) = &challenges.bearer {
             let header = self
                 .token(repository, &mut login, bearer, credential.as_ref())
                 .await?;
-            login.tokens.insert(path.clone(), header);
+            login.tokens.insert(token_key(repository), header);
             return Ok(());
         }
         if let Some(Credential::Password { user, password }) = credential
@@ -238,7 +244,7 @@ impl Session {
             reason,
         };
         let realm = self.realm(repository, challenge).await?;
-        let scopes = challenge.scopes(&repository.path);
+        let scopes = challenge.scopes(repository.scopes());
         let identity = match credential {
             Some(Credential::IdentityToken(token)) => Some(token),
             _ => None,
@@ -376,7 +382,11 @@ mod tests {
         let bearer = found.bearer.expect("a bearer challenge");
         assert_eq!(bearer.realm, "https://auth.example/token?x=1");
         assert_eq!(bearer.service.as_deref(), Some("r.example"));
-        assert_eq!(bearer.scopes("a/b"), ["repository:a/b:pull"], "no push");
+        assert_eq!(
+            bearer.scopes(vec!["repository:a/b:pull".to_owned()]),
+            ["repository:a/b:pull"],
+            "no push"
+        );
         for text in ["", "Bearer", "Bearer realm", "Negotiate", "\u{1}"] {
             let found = Challenges::of([text].into_iter());
             assert!(!found.basic && found.bearer.is_none(), "{text}");
@@ -390,7 +400,7 @@ mod tests {
             ..BearerChallenge::default()
         };
         assert_eq!(
-            challenge.scopes("a/b"),
+            challenge.scopes(vec!["repository:a/b:pull".to_owned()]),
             ["repository:a/b:pull", "repository:a/b:metadata_read"]
         );
     }

@@ -5,14 +5,19 @@
 //! that an image whose layers are known costs one request where no login is needed.
 //!
 //! The parts, from the bottom: `endpoint` (which address a registry's name stands for), `refusal` (what an answer of
-//! failure says to a person), `login` (challenges and tokens), `session` (one authorized request), `tags`, `layers`.
+//! failure says to a person), `login` (challenges and tokens), `session` (one authorized request), `tags`, `layers`, `push`, `referrers`
+//! (what is attached to an image).
 
 mod endpoint;
 mod layers;
 mod login;
+mod push;
+mod referrers;
 mod refusal;
 mod session;
 mod tags;
+
+pub use self::push::{BlobOutcome, PushProgress, Pushed, Silent};
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -125,7 +130,7 @@ impl RegistryClient {
             config_bytes: image.config_bytes,
             config: image.config,
             layers: image.layers,
-            source: Box::new(RegistryLayers {
+            source: Arc::new(RegistryLayers {
                 session: Arc::clone(&self.session),
                 repositories,
                 runtime,
@@ -225,6 +230,30 @@ impl RegistryClient {
         let sources = self.sources(reference)?;
         first(&sources, |place| {
             self.read_tags(&sources[place], tags::MOST_PAGES)
+        })
+    }
+
+    /// The manifests of the repository of `reference` that are said to have `subject` as their subject; where
+    /// `artifact_type` is given, those of this type alone. From the first place that answers. A registry that knows no
+    /// referrers has them under a tag that is made from the digest ([`super::referrers::fallback_tag`]).
+    ///
+    /// # Errors
+    /// When the registry cannot be asked within some seconds, or refuses; when its list is invalid or endless.
+    pub fn referrers(
+        &self,
+        reference: &Reference,
+        subject: &Digest,
+        artifact_type: Option<&str>,
+    ) -> Result<Vec<Descriptor>, TransportError> {
+        let sources = self.sources(reference)?;
+        first(&sources, |place| {
+            let session = Arc::clone(&self.session);
+            let repository = self.session.repository(&sources[place]);
+            let subject = subject.clone();
+            let artifact_type = artifact_type.map(str::to_owned);
+            self.wait(async move {
+                referrers::read(&session, &repository, &subject, artifact_type.as_deref()).await
+            })?
         })
     }
 

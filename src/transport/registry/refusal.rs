@@ -38,17 +38,8 @@ pub(super) fn refusal(
     secrets: &[Secret],
 ) -> TransportError {
     let host = &repository.registry.host;
-    let envelope = parse(&response.body);
-    let code = envelope.as_ref().and_then(|envelope| {
-        let error = envelope.errors.first()?;
-        Some(&error.code)
-    });
-    let text = envelope.as_ref().map(|envelope| text(envelope, secrets));
-    let said = text
-        .filter(|text| !text.is_empty())
-        .map_or_else(String::new, |text| format!("{text}, "));
-    let status = response.status;
-    if status == 404 {
+    let code = code(response);
+    if response.status == 404 {
         let reason = match code {
             Some(OciErrorCode::NameUnknown) => {
                 format!("{host} has no repository {}", repository.path)
@@ -57,11 +48,42 @@ pub(super) fn refusal(
         };
         return TransportError::NotFound(reason);
     }
+    refused(repository, what, response, shown_as, secrets)
+}
+
+/// The error that `response` amounts to where something was to be done: of status 404, too, the registry says what it is
+/// about.
+pub(super) fn refusal_of_deed(
+    repository: &Repository,
+    what: &str,
+    response: &Response,
+    shown_as: ShownAs,
+    secrets: &[Secret],
+) -> TransportError {
+    if code(response) == Some(OciErrorCode::NameUnknown) {
+        return refusal(repository, what, response, shown_as, secrets);
+    }
+    refused(repository, what, response, shown_as, secrets)
+}
+
+fn refused(
+    repository: &Repository,
+    what: &str,
+    response: &Response,
+    shown_as: ShownAs,
+    secrets: &[Secret],
+) -> TransportError {
+    let host = &repository.registry.host;
+    let text = parse(&response.body).map(|envelope| text(&envelope, secrets));
+    let said = text
+        .filter(|text| !text.is_empty())
+        .map_or_else(String::new, |text| format!("{text}, "));
+    let status = response.status;
     let mut reason = format!("{said}status {status}");
     if matches!(status, 401 | 403) {
         reason.push_str(&hint(host, shown_as));
     }
-    if status == 429 || code == Some(&OciErrorCode::Toomanyrequests) {
+    if status == 429 || code(response) == Some(OciErrorCode::Toomanyrequests) {
         reason.push_str(&limits(response));
         if shown_as == ShownAs::Nobody {
             reason.push_str("; who logs in may ask more often");
@@ -108,6 +130,12 @@ fn limits(response: &Response) -> String {
         }
     }
     told
+}
+
+/// The code of the first error that an answer tells.
+fn code(response: &Response) -> Option<OciErrorCode> {
+    let errors = parse(&response.body)?.errors;
+    errors.into_iter().next().map(|error| error.code)
 }
 
 fn parse(body: &[u8]) -> Option<OciEnvelope> {
