@@ -4,7 +4,7 @@ use crate::cache_folder::{CacheLayout, CachePart};
 
 /// The folder of layer inventories.
 pub const CACHE_LAYOUT: CacheLayout = CacheLayout {
-    folder: "layers-v1",
+    folder: "layers-v2",
     parts: &[CachePart {
         name: "layer-inventories",
         holds: "inventories of layers",

@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
 
 use super::executable::{ExecutableFacts, ExecutableScanner};
-use super::{Entry, EntryKind, FileFacts, ListedEntry, RootFs, RootFsError, resolve};
+use super::{Attributes, Entry, EntryKind, FileFacts, ListedEntry, RootFs, RootFsError, resolve};
 use crate::image_path::ImagePath;
 
 /// How much of an executable is read at a time, in bytes.
@@ -185,6 +185,27 @@ fn kind_of(file_type: fs::FileType) -> EntryKind {
     }
 }
 
+#[cfg(unix)]
+fn attributes_of(metadata: &fs::Metadata) -> Attributes {
+    use std::os::unix::fs::MetadataExt as _;
+    Attributes {
+        mode: metadata.mode() & 0o7777,
+        uid: u64::from(metadata.uid()),
+        gid: u64::from(metadata.gid()),
+    }
+}
+
+/// Where files have no such permissions, those that a file of root's usually has.
+#[cfg(not(unix))]
+fn attributes_of(metadata: &fs::Metadata) -> Attributes {
+    let mode = if metadata.is_dir() { 0o755 } else { 0o644 };
+    Attributes {
+        mode,
+        uid: 0,
+        gid: 0,
+    }
+}
+
 impl RootFs for DirectoryRoot {
     fn entry(&self, path: &ImagePath) -> Result<Option<Entry>, RootFsError> {
         let location = self.on_this_machine(path);
@@ -287,6 +308,16 @@ impl RootFs for DirectoryRoot {
         self.scan(path, ExecutableScanner::for_header(), HEADER_CHUNK)
     }
 
+    fn attributes(&self, path: &ImagePath) -> Result<Option<Attributes>, RootFsError> {
+        match fs::symlink_metadata(self.on_this_machine(path)) {
+            Ok(metadata) => Ok(Some(attributes_of(&metadata))),
+            Err(error) => match classify(path, error) {
+                RootFsError::NotFound(_) => Ok(None),
+                error => Err(error),
+            },
+        }
+    }
+
     fn list(&self, path: &ImagePath) -> Result<Vec<ListedEntry>, RootFsError> {
         let location = self.on_this_machine(path);
         let io_error = |source| classify(path, source);
@@ -348,6 +379,26 @@ mod tests {
             root.list(&ImagePath::new("/b")),
             Err(RootFsError::NotADirectory(_))
         ));
+    }
+
+    #[test]
+    fn permissions_and_owners_are_those_of_the_machine() {
+        use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a");
+        fs::create_dir(&path).expect("a folder");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o2751)).expect("set");
+        let own = fs::metadata(&path).expect("a folder");
+        let root = DirectoryRoot::open(folder.path()).expect("a root");
+        let told = root.attributes(&ImagePath::new("/a")).expect("an answer");
+        let expected = Attributes {
+            mode: 0o2751,
+            uid: u64::from(own.uid()),
+            gid: u64::from(own.gid()),
+        };
+        assert_eq!(told, Some(expected));
+        let none = root.attributes(&ImagePath::new("/b")).expect("an answer");
+        assert_eq!(none, None);
     }
 
     #[test]

@@ -6,9 +6,9 @@
 //! or of another format is a miss. A folder that cannot be written ends the caching with one warning and nothing else.
 //!
 //! ```text
-//! {cache}/layers-v1/sha256-abcd...        the inventory of the layer with this diff_id
-//! {cache}/layers-v1/sha256-abcd....blob   the diff_id and size of the blob that has this digest, as text
-//! {cache}/layers-v1/.new-...              an inventory that is being written
+//! {cache}/layers-v2/sha256-abcd...        the inventory of the layer with this diff_id
+//! {cache}/layers-v2/sha256-abcd....blob   the diff_id and size of the blob that has this digest, as text
+//! {cache}/layers-v2/.new-...              an inventory that is being written
 //! ```
 
 use std::fs::{self, File, Metadata};

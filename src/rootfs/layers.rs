@@ -594,7 +594,7 @@ fn announced_layers(
         config_bytes: announced.config_bytes.clone(),
         config: announced.config.clone(),
         layers: announced.layers.clone(),
-        source: Box::new(Gone(announced.reference.clone())),
+        source: Arc::new(Gone(announced.reference.clone())),
     };
     let root = overlay(&image, &inventories);
     Ok(Some(ReadImage { image, root }))

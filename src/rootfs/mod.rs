@@ -74,6 +74,26 @@ pub struct FileFacts {
     pub layer: Option<usize>,
 }
 
+/// Permissions and owner of a file or folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Attributes {
+    /// Permission bits, set-user-id, set-group-id and sticky bit among them: at most `0o7777`.
+    pub mode: u32,
+    /// Numeric owner.
+    pub uid: u64,
+    /// Numeric group.
+    pub gid: u64,
+}
+
+impl Attributes {
+    /// Those of a folder that no layer lists.
+    pub const IMPLIED: Self = Self {
+        mode: 0o755,
+        uid: 0,
+        gid: 0,
+    };
+}
+
 /// What kept a file system from answering.
 #[derive(Debug, thiserror::Error)]
 pub enum RootFsError {
@@ -175,6 +195,13 @@ pub trait RootFs: Send + Sync {
     fn header_facts(&self, path: &ImagePath) -> Result<ExecutableFacts, RootFsError> {
         self.executable_facts(path)
     }
+
+    /// Permissions and owner of what lies at the real path `path`; `None` where nothing does. Of a folder that is in no
+    /// layer but implied by what lies in it, what engines make of it: `0o755`, owned by root.
+    ///
+    /// # Errors
+    /// [`RootFsError::Io`].
+    fn attributes(&self, path: &ImagePath) -> Result<Option<Attributes>, RootFsError>;
 
     /// The entries of the folder at the real path `path`, sorted by name.
     ///

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::executable::{ExecutableFacts, ExecutableScanner};
 use super::inventory::{ContentsError, Inventory, Node, NodeId, NodeKind};
 use super::limits::{MAX_HARD_LINK_STEPS, MAX_SYMLINKS};
-use super::{Entry, EntryKind, FileFacts, ListedEntry, RootFs, RootFsError};
+use super::{Attributes, Entry, EntryKind, FileFacts, ListedEntry, RootFs, RootFsError};
 use crate::digest::Digest;
 use crate::image_path::ImagePath;
 
@@ -521,6 +521,26 @@ impl<'a> View<'a> {
             .collect()
     }
 
+    /// A folder has what the highest layer says that lists it, of those that are merged in it.
+    fn attributes_at(self, path: &ImagePath) -> Option<Attributes> {
+        let own = |layer: usize, node: &Node<'_>| {
+            let (_, inventory) = self.overlay.layers.get(layer)?;
+            inventory.attributes(node)
+        };
+        match self.find(path)? {
+            Found::Folders(folders) => {
+                let listed = folders
+                    .iter()
+                    .find_map(|&(layer, id)| own(layer, &self.node(layer, id)?));
+                Some(listed.unwrap_or(Attributes::IMPLIED))
+            }
+            Found::Leaf(layer, id) => {
+                let (layer, node, _) = self.linked(layer, id, String::new())?;
+                own(layer, &node)
+            }
+        }
+    }
+
     fn entry_at(self, path: &ImagePath) -> Option<Entry> {
         Some(match self.find(path)? {
             Found::Folders(_) => Entry::Directory,
@@ -591,6 +611,10 @@ impl RootFs for View<'_> {
         }
     }
 
+    fn attributes(&self, path: &ImagePath) -> Result<Option<Attributes>, RootFsError> {
+        Ok(self.attributes_at(path))
+    }
+
     fn list(&self, path: &ImagePath) -> Result<Vec<ListedEntry>, RootFsError> {
         match self.find(path) {
             None => Err(RootFsError::NotFound(path.clone())),
@@ -624,6 +648,10 @@ impl RootFs for Overlay {
 
     fn executable_facts(&self, path: &ImagePath) -> Result<ExecutableFacts, RootFsError> {
         self.whole().executable_facts(path)
+    }
+
+    fn attributes(&self, path: &ImagePath) -> Result<Option<Attributes>, RootFsError> {
+        self.whole().attributes(path)
     }
 
     fn list(&self, path: &ImagePath) -> Result<Vec<ListedEntry>, RootFsError> {

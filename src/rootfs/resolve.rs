@@ -80,6 +80,58 @@ pub fn resolve_from(
     Ok(Some(Resolved { path: real, kind }))
 }
 
+/// Where a folder will be that need not exist yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Prospect {
+    /// Once it is made.
+    Folder {
+        /// Its real path.
+        path: ImagePath,
+        /// The real path of the last folder on the way that exists; `path` itself where that does.
+        nearest: ImagePath,
+    },
+    /// Something on the way is neither a folder nor a link to one.
+    Obstructed(ImagePath),
+}
+
+/// Where the folder `path` is, or will be once what is missing of it is made. Links are followed as far as folders
+/// exist; what `is_gone` names, a real path, counts as missing.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn prospect(
+    root: &dyn RootFs,
+    path: &ImagePath,
+    is_gone: &dyn Fn(&ImagePath) -> bool,
+) -> Result<Prospect, RootFsError> {
+    let mut real = ImagePath::root();
+    let mut nearest = None;
+    for name in path.as_str().split('/').filter(|name| !name.is_empty()) {
+        let next = real.join(name);
+        let found = match &nearest {
+            Some(_) => None,
+            None if is_gone(&next) => None,
+            None => root.entry(&next)?,
+        };
+        match found {
+            None => {
+                nearest.get_or_insert(real);
+                real = next;
+            }
+            Some(Entry::Directory) => real = next,
+            Some(Entry::Symlink(_)) => match resolve(root, &next)? {
+                Some(found) if found.is_directory() => real = found.path,
+                _ => return Ok(Prospect::Obstructed(next)),
+            },
+            Some(Entry::File | Entry::Other) => return Ok(Prospect::Obstructed(next)),
+        }
+    }
+    Ok(Prospect::Folder {
+        nearest: nearest.unwrap_or_else(|| real.clone()),
+        path: real,
+    })
+}
+
 fn start_of(directory: &ImagePath, target: &str) -> ImagePath {
     if target.starts_with('/') {
         ImagePath::root()
@@ -191,6 +243,34 @@ mod tests {
         // `..` after a link is the parent of what the link leads to.
         let found = resolve_from(&root, &ImagePath::root(), "lib/..").expect("resolves");
         assert_eq!(found.expect("a folder").path.as_str(), "/usr");
+    }
+
+    #[test]
+    fn folders_that_do_not_exist_have_a_place() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir_all(at("usr/lib")).expect("a folder");
+        fs::File::create(at("usr/lib/file")).expect("a file");
+        symlink("usr/lib", at("lib")).expect("a link");
+        symlink("nowhere", at("dangling")).expect("a link");
+        let root = DirectoryRoot::open(folder.path()).expect("a root");
+        let at = |path: &str, gone: &str| {
+            let found = prospect(&root, &ImagePath::new(path), &|path| path.as_str() == gone);
+            match found.expect("an answer") {
+                Prospect::Folder { path, nearest } => format!("{path} from {nearest}"),
+                Prospect::Obstructed(path) => format!("not past {path}"),
+            }
+        };
+        assert_eq!(at("/lib", ""), "/usr/lib from /usr/lib");
+        assert_eq!(at("/lib/a/b", ""), "/usr/lib/a/b from /usr/lib");
+        assert_eq!(at("/lib/file/b", ""), "not past /usr/lib/file");
+        assert_eq!(
+            at("/lib/file/b", "/usr/lib/file"),
+            "/usr/lib/file/b from /usr/lib"
+        );
+        assert_eq!(at("/lib/a", "/lib"), "/lib/a from /");
+        assert_eq!(at("/dangling/a", ""), "not past /dangling");
+        assert_eq!(at("/", ""), "/ from /");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::io::{self, BufRead};
 use super::contents::Contents;
 use super::freeze::Unsealed;
 use super::{Extent, NONE, OPAQUE, WANTED};
+use crate::rootfs::Attributes;
 use crate::rootfs::budget::LayerBudget;
 use crate::rootfs::executable::ExecutableScanner;
 use crate::rootfs::layer_entries::{ArchiveEntry, ArchiveKind, Entries, WalkError, path};
@@ -58,6 +59,7 @@ pub(super) struct BuiltNode {
     pub(super) text: Span,
     pub(super) contents: u32,
     pub(super) facts: u32,
+    pub(super) attributes: u32,
     pub(super) kind: Kind,
     pub(super) flags: u8,
 }
@@ -71,6 +73,7 @@ impl BuiltNode {
             text: (0, 0),
             contents: NONE,
             facts: NONE,
+            attributes: NONE,
             kind,
             flags: 0,
         }
@@ -83,6 +86,45 @@ struct Name {
     span: Span,
     /// The name before it with the same hash.
     next: u32,
+}
+
+/// The attributes that a layer has, each once: few differ.
+#[derive(Debug)]
+pub(super) struct AttributesTable {
+    list: Vec<Attributes>,
+    /// Keyed at random, as an image may make up any number of them.
+    places: HashMap<Attributes, u32>,
+    /// Those of the last entry, which the next one has nearly always.
+    last: (Attributes, u32),
+}
+
+impl AttributesTable {
+    fn new() -> Self {
+        Self {
+            list: Vec::new(),
+            places: HashMap::new(),
+            last: (Attributes::IMPLIED, NONE),
+        }
+    }
+
+    fn place(&mut self, attributes: Attributes) -> Result<u32, Refusal> {
+        if self.last.1 == NONE || self.last.0 != attributes {
+            let place = if let Some(place) = self.places.get(&attributes) {
+                *place
+            } else {
+                let place = index(self.list.len())?;
+                self.list.push(attributes);
+                self.places.insert(attributes, place);
+                place
+            };
+            self.last = (attributes, place);
+        }
+        Ok(self.last.1)
+    }
+
+    pub(super) fn list(&self) -> &[Attributes] {
+        &self.list
+    }
 }
 
 /// Which files of a layer are kept.
@@ -105,6 +147,7 @@ pub struct InventoryBuilder<'a> {
     hashes: std::hash::RandomState,
     pub(super) text: Vec<u8>,
     pub(super) extents: Vec<Extent>,
+    pub(super) attributes: AttributesTable,
     contents: Contents,
     entries: u64,
     link_steps: u64,
@@ -146,6 +189,7 @@ impl<'a> InventoryBuilder<'a> {
             hashes: std::hash::RandomState::new(),
             text: Vec::new(),
             extents: Vec::new(),
+            attributes: AttributesTable::new(),
             contents,
             entries: 0,
             link_steps: 0,
@@ -187,7 +231,13 @@ impl<'a> InventoryBuilder<'a> {
     /// Takes in one entry; a file's node is returned, as its contents are still to come.
     fn add(&mut self, entry: &ArchiveEntry) -> Result<Option<u32>, Refusal> {
         // Names that are not UTF-8 cannot be said by a path of an image, and nothing that Python installs has one.
-        if entry.path.is_empty() || std::str::from_utf8(&entry.path).is_err() {
+        if std::str::from_utf8(&entry.path).is_err() {
+            return Ok(None);
+        }
+        if entry.path.is_empty() {
+            if entry.kind == ArchiveKind::Directory {
+                self.nodes[ROOT as usize].attributes = self.attributes.place(entry.attributes)?;
+            }
             return Ok(None);
         }
         let (folder, name) = split(&entry.path);
@@ -215,6 +265,7 @@ impl<'a> InventoryBuilder<'a> {
         let parent = self.folder(folder)?;
         let name = self.intern(name)?;
         let mut node = BuiltNode::new(parent, name, Kind::Other);
+        node.attributes = self.attributes.place(entry.attributes)?;
         match entry.kind {
             ArchiveKind::Directory => node.kind = Kind::Directory,
             ArchiveKind::Other => {}
@@ -267,6 +318,7 @@ impl<'a> InventoryBuilder<'a> {
             }
             _ => {
                 node.kind = Kind::HardLink;
+                node.attributes = NONE;
                 node.text = self.store(String::from_utf8_lossy(&normal).as_bytes())?;
                 Ok(true)
             }
@@ -369,6 +421,8 @@ impl<'a> InventoryBuilder<'a> {
         };
         let old = &mut self.nodes[id as usize];
         if old.kind == Kind::Directory && node.kind == Kind::Directory {
+            // Listed again, or for the first time after something in it.
+            old.attributes = node.attributes;
             return Ok(id);
         }
         // The folder that was found last may have been found through this.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::builder::{InventoryBuilder, Kind, REPLACED, ROOT, WHITEOUT_METADATA};
 use super::contents::{Contents, Target};
-use super::{EXTENT, Header, Inventory, OPAQUE, RECORD, WANTED};
+use super::{ATTRIBUTES, EXTENT, Header, Inventory, OPAQUE, RECORD, WANTED};
 use crate::digest::Digest;
 
 /// A table of an inventory, and how much of what is in it.
@@ -14,6 +14,7 @@ pub(super) struct Table {
     bytes: Vec<u8>,
     records: u32,
     extents: u32,
+    attributes: u32,
 }
 
 /// An inventory that is whole, but whose layer has not been verified yet.
@@ -78,12 +79,21 @@ pub(super) fn table(builder: &InventoryBuilder<'_>) -> Table {
         bytes.extend(node.text.1.to_le_bytes());
         bytes.extend(node.contents.to_le_bytes());
         bytes.extend(node.facts.to_le_bytes());
+        bytes.extend(node.attributes.to_le_bytes());
     }
-    bytes.reserve_exact(builder.extents.len() * EXTENT + builder.text.len());
+    let attributes = builder.attributes.list();
+    bytes.reserve_exact(
+        builder.extents.len() * EXTENT + attributes.len() * ATTRIBUTES + builder.text.len(),
+    );
     for extent in &builder.extents {
         bytes.extend(extent.offset.to_le_bytes());
         bytes.extend(extent.length.to_le_bytes());
         bytes.extend(extent.sum.to_le_bytes());
+    }
+    for each in attributes {
+        bytes.extend(each.mode.to_le_bytes());
+        bytes.extend(each.uid.to_le_bytes());
+        bytes.extend(each.gid.to_le_bytes());
     }
     bytes.extend_from_slice(&builder.text);
     // The builder's own indices have 32 bits.
@@ -91,6 +101,7 @@ pub(super) fn table(builder: &InventoryBuilder<'_>) -> Table {
     Table {
         records: count(order.len()),
         extents: count(builder.extents.len()),
+        attributes: count(attributes.len()),
         bytes,
     }
 }
@@ -127,6 +138,7 @@ impl Unsealed {
             table_length: self.table.bytes.len() as u64,
             records: self.table.records,
             extents: self.table.extents,
+            attributes: self.table.attributes,
         };
         let head = header.to_bytes(diff_id, &self.table.bytes);
         if matches!(self.contents.target(), Target::File(_)) {

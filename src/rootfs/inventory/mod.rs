@@ -8,6 +8,7 @@
 //! contents  kept files and facts of executables, in the order in which the layer had them
 //! table     records of RECORD bytes, the root first; the children of a folder lie together, sorted by name, behind it
 //!           extents of EXTENT bytes: offset, length, checksum of something in the contents
+//!           attributes of ATTRIBUTES bytes: mode, owner, group; each once, records point to them
 //!           text that records point to: names, targets of links
 //! ```
 //!
@@ -22,6 +23,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use super::Attributes;
 use super::executable::ExecutableFacts;
 use crate::digest::Digest;
 
@@ -30,21 +32,24 @@ pub use contents::Contents;
 pub use freeze::Unsealed;
 
 /// Begins every inventory; the last byte is the version of the format.
-const MAGIC: &[u8; 8] = b"imglayr1";
+const MAGIC: &[u8; 8] = b"imglayr2";
 
 /// Bytes of the header.
 const HEADER: usize = 48;
 
 /// Bytes of a record.
-const RECORD: usize = 32;
+const RECORD: usize = 36;
 
 /// Bytes of an extent.
 const EXTENT: usize = 16;
 
+/// Bytes of attributes.
+const ATTRIBUTES: usize = 20;
+
 /// The most that a table may have, in bytes; what the limits of layers allow is less.
 const MAX_TABLE: u64 = 1 << 30;
 
-/// Stands in a record for no extent.
+/// Stands in a record for no extent and for no attributes.
 const NONE: u32 = u32::MAX;
 
 /// Set on what hides everything that lower layers have at its path: opaque folders, and whatever has a whiteout beside it.
@@ -96,6 +101,7 @@ pub struct Node<'a> {
     pub text: &'a [u8],
     contents: u32,
     facts: u32,
+    attributes: u32,
     wanted: bool,
 }
 
@@ -133,6 +139,7 @@ pub struct Inventory {
     table: Vec<u8>,
     records: u32,
     extents: u32,
+    attributes: u32,
     storage: Storage,
 }
 
@@ -143,6 +150,7 @@ struct Header {
     table_length: u64,
     records: u32,
     extents: u32,
+    attributes: u32,
 }
 
 impl Header {
@@ -154,14 +162,15 @@ impl Header {
         bytes[16..24].copy_from_slice(&self.table_length.to_le_bytes());
         bytes[24..28].copy_from_slice(&self.records.to_le_bytes());
         bytes[28..32].copy_from_slice(&self.extents.to_le_bytes());
-        let sum = table_sum(&bytes[..32], diff_id, table);
-        bytes[32..36].copy_from_slice(&sum.to_le_bytes());
+        bytes[32..36].copy_from_slice(&self.attributes.to_le_bytes());
+        let sum = table_sum(&bytes[..36], diff_id, table);
+        bytes[36..40].copy_from_slice(&sum.to_le_bytes());
         bytes
     }
 
     /// Reads a header and the checksum that it holds.
     fn parse(bytes: &[u8; HEADER]) -> Option<(Self, u32)> {
-        if bytes[..8] != *MAGIC || bytes[36..].iter().any(|byte| *byte != 0) {
+        if bytes[..8] != *MAGIC || bytes[40..].iter().any(|byte| *byte != 0) {
             return None;
         }
         let header = Self {
@@ -169,11 +178,13 @@ impl Header {
             table_length: u64_at(bytes, 16)?,
             records: u32_at(bytes, 24)?,
             extents: u32_at(bytes, 28)?,
+            attributes: u32_at(bytes, 32)?,
         };
-        let fixed =
-            u64::from(header.records) * RECORD as u64 + u64::from(header.extents) * EXTENT as u64;
+        let fixed = u64::from(header.records) * RECORD as u64
+            + u64::from(header.extents) * EXTENT as u64
+            + u64::from(header.attributes) * ATTRIBUTES as u64;
         let whole = header.table_length <= MAX_TABLE && fixed <= header.table_length;
-        (header.records > 0 && whole).then_some((header, u32_at(bytes, 32)?))
+        (header.records > 0 && whole).then_some((header, u32_at(bytes, 36)?))
     }
 }
 
@@ -244,10 +255,11 @@ impl Inventory {
         storage: Storage,
     ) -> Option<Self> {
         let bytes = header.to_bytes(diff_id, &table);
-        (u32_at(&bytes, 32) == Some(sum)).then_some(Self {
+        (u32_at(&bytes, 36) == Some(sum)).then_some(Self {
             table,
             records: header.records,
             extents: header.extents,
+            attributes: header.attributes,
             storage,
         })
     }
@@ -281,9 +293,29 @@ impl Inventory {
         self.table.get(id.0 as usize * RECORD..)?.first_chunk()
     }
 
+    /// Where the attributes begin in the table.
+    fn attributes_start(&self) -> usize {
+        self.records as usize * RECORD + self.extents as usize * EXTENT
+    }
+
     /// Where the text begins in the table.
     fn texts(&self) -> usize {
-        self.records as usize * RECORD + self.extents as usize * EXTENT
+        self.attributes_start() + self.attributes as usize * ATTRIBUTES
+    }
+
+    /// Permissions and owner of `node`; `None` for a folder that the layer does not list, and for whiteouts and links to
+    /// other layers.
+    #[must_use]
+    pub fn attributes(&self, node: &Node<'_>) -> Option<Attributes> {
+        if node.attributes >= self.attributes {
+            return None;
+        }
+        let at = self.attributes_start() + node.attributes as usize * ATTRIBUTES;
+        Some(Attributes {
+            mode: u32_at(&self.table, at)? & 0o7777,
+            uid: u64_at(&self.table, at + 4)?,
+            gid: u64_at(&self.table, at + 12)?,
+        })
     }
 
     fn text(&self, offset: u32, length: usize) -> Option<&[u8]> {
@@ -322,6 +354,7 @@ impl Inventory {
             text: self.text(u32_at(record, 16)?, u32_at(record, 20)? as usize)?,
             contents: u32_at(record, 24)?,
             facts: u32_at(record, 28)?,
+            attributes: u32_at(record, 32)?,
             wanted: flags & WANTED != 0,
         })
     }

@@ -18,6 +18,7 @@ use std::io::{self, BufRead};
 
 use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
 
+use super::Attributes;
 use super::limits::{Bounded, LimitExceeded, MAX_PATH_BYTES, MAX_PAX_BYTES, MAX_SPARSE_PIECES};
 use pax::PaxRecords;
 
@@ -55,6 +56,8 @@ pub struct ArchiveEntry {
     pub link: Vec<u8>,
     /// Whether the file has holes.
     pub is_sparse: bool,
+    /// Permissions and owner. A number that cannot be read counts as 0: nothing else depends on it.
+    pub attributes: Attributes,
 }
 
 /// Why a walk ended early.
@@ -147,6 +150,7 @@ impl<R: BufRead> Entries<R> {
                 size: 0,
                 link: Vec::new(),
                 is_sparse: false,
+                attributes: Attributes::IMPLIED,
             },
             sparse: Sparse::No,
             remaining: 0,
@@ -262,6 +266,15 @@ impl<R: BufRead> Entries<R> {
             }
         }
         self.entry.is_sparse = !matches!(self.sparse, Sparse::No);
+        let stored = header.as_old();
+        let or_stored = |pax: Option<u64>, field: &[u8]| pax.or_else(|| number(field)).unwrap_or(0);
+        // Some programs write the kind of file into the mode as well; its last twelve bits are the permissions.
+        let mode = number(&stored.mode).unwrap_or(0) & 0o7777;
+        self.entry.attributes = Attributes {
+            mode: u32::try_from(mode).unwrap_or(0),
+            uid: or_stored(pax.uid, &stored.uid),
+            gid: or_stored(pax.gid, &stored.gid),
+        };
         Ok(Some(kind))
     }
 

@@ -15,6 +15,10 @@ pub struct PaxRecords {
     pub link_path: Option<Vec<u8>>,
     /// `size`.
     pub size: Option<u64>,
+    /// `uid`; one that is no number is passed over.
+    pub uid: Option<u64>,
+    /// `gid`; one that is no number is passed over.
+    pub gid: Option<u64>,
     /// `GNU.sparse.*`.
     pub sparse: PaxSparse,
 }
@@ -81,6 +85,8 @@ impl PaxRecords {
             b"path" => self.path = text(value)?,
             b"linkpath" => self.link_path = text(value)?,
             b"size" => self.size = optional(value)?,
+            b"uid" => self.uid = decimal(value).ok(),
+            b"gid" => self.gid = decimal(value).ok(),
             b"GNU.sparse.name" => sparse.name = text(value)?,
             b"GNU.sparse.realsize" | b"GNU.sparse.size" => sparse.real_size = optional(value)?,
             b"GNU.sparse.major" => sparse.version.0 = optional(value)?,
