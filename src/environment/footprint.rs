@@ -1,22 +1,14 @@
 //! How large an installed distribution is, and which layers brought it.
 //!
-//! Its files are those that its record names: `RECORD` (paths relative to the folder that holds the metadata, or
-//! absolute), else the `installed-files.txt` of an egg-info (relative to that folder itself), else the record of the
-//! conda package that it came in.
+//! Its files are those that its record names, see [`super::installed_files()`], else those of the conda package that it
+//! came in.
 
-use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
-use super::{InstalledDistribution, RecordKind, conda};
+use super::InstalledDistribution;
+use super::installed_files::{FileList, Folders, MAX_FILES};
 use crate::image_path::ImagePath;
-use crate::packaging::record::record_entries;
 use crate::rootfs::{Entry, RootFs, resolve};
-
-/// Largest list of files that is read, in bytes: that of TensorFlow has 2 MB, that of ansible 3 MB.
-const MAX_RECORD: u64 = 64 << 20;
-
-/// Files of one distribution that are looked up: the largest known have some 40,000.
-pub(super) const MAX_FILES: usize = 200_000;
 
 /// Files of an installed distribution, as its record names them and the root has them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -47,21 +39,19 @@ pub fn footprint(root: &dyn RootFs, distribution: &InstalledDistribution) -> Foo
     };
     footprint.layer = layer_of_metadata(root, &info.path);
     footprint.layers.extend(footprint.layer);
-    let Some((base, list)) = recorded_files(root, distribution, &location, &info.path) else {
+    let list = FileList::of(root, &location, &info.path)
+        .or_else(|| FileList::of_conda(root, distribution, &info.path));
+    let Some(list) = list else {
         return footprint;
     };
-    if list.paths().nth(MAX_FILES).is_some() {
+    if list.rows().nth(MAX_FILES).is_some() {
         return footprint;
     }
-    let mut folders = Folders {
-        root,
-        base: &base,
-        known: HashMap::new(),
-    };
+    let mut folders = Folders::new(root, list.base());
     let mut counted = HashSet::new();
     let mut bytes = 0_u64;
-    for path in list.paths() {
-        let Some(real) = folders.place(&path) else {
+    for row in list.rows() {
+        let Some(real) = folders.place(&row.path) else {
             footprint.missing += 1;
             continue;
         };
@@ -104,106 +94,4 @@ fn layer_of_metadata(root: &dyn RootFs, info: &ImagePath) -> Option<usize> {
         .chain([info])
         .find_map(|path| root.file_facts(path).ok()?)?
         .layer
-}
-
-/// A list of files as it was read: its paths are taken out one at a time, as a list of tiny ones would have many times
-/// its size.
-enum FileList {
-    /// A `RECORD` that is known to be readable.
-    Record(Vec<u8>),
-    /// A path a line.
-    Lines(Vec<u8>),
-    Paths(Vec<String>),
-}
-
-impl FileList {
-    fn record(bytes: Vec<u8>) -> Option<Self> {
-        let mut rows = 0;
-        for row in record_entries(&bytes).ok()?.take(MAX_FILES + 1) {
-            row.ok()?;
-            rows += 1;
-        }
-        (rows > 0).then_some(Self::Record(bytes))
-    }
-
-    fn paths(&self) -> Box<dyn Iterator<Item = Cow<'_, str>> + '_> {
-        match self {
-            Self::Record(bytes) => Box::new(
-                record_entries(bytes)
-                    .into_iter()
-                    .flatten()
-                    .map_while(Result::ok)
-                    .map(|row| Cow::Owned(row.path)),
-            ),
-            Self::Lines(bytes) => Box::new(
-                bytes
-                    .split(|byte| *byte == b'\n')
-                    .map(<[u8]>::trim_ascii_end)
-                    .filter(|line| !line.is_empty())
-                    .map(String::from_utf8_lossy),
-            ),
-            Self::Paths(paths) => Box::new(paths.iter().map(|path| Cow::Borrowed(path.as_str()))),
-        }
-    }
-}
-
-/// The recorded paths, and the real folder that they are relative to. The metadata lies at `location`, whose real path is
-/// `info`: the paths are relative to where Python finds it, also where that is a link.
-fn recorded_files(
-    root: &dyn RootFs,
-    distribution: &InstalledDistribution,
-    location: &ImagePath,
-    info: &ImagePath,
-) -> Option<(ImagePath, FileList)> {
-    let read = |name| {
-        resolve::read_file_in(root, info, name, MAX_RECORD)
-            .ok()
-            .flatten()
-    };
-    if let Some(list) = read("RECORD").and_then(FileList::record) {
-        return Some((location.parent()?, list));
-    }
-    if let Some(bytes) = read("installed-files.txt") {
-        return Some((info.clone(), FileList::Lines(bytes)));
-    }
-    let by_conda = !matches!(
-        distribution.record,
-        RecordKind::EggLink | RecordKind::Snapshot
-    );
-    by_conda
-        .then(|| conda::files_of(root, &distribution.name, info))
-        .flatten()
-        .map(|(prefix, paths)| (prefix, FileList::Paths(paths)))
-}
-
-/// Finds the places of recorded files. Links are followed up to the folder that holds a file, once for each folder.
-struct Folders<'a> {
-    root: &'a dyn RootFs,
-    base: &'a ImagePath,
-    /// The real folder of each folder as it is written.
-    known: HashMap<String, Option<ImagePath>>,
-}
-
-impl Folders<'_> {
-    /// The real place of `path`; `None` where its folder does not exist.
-    fn place(&mut self, path: &str) -> Option<ImagePath> {
-        let (folder, name) = match path.rsplit_once('/') {
-            Some(("", name)) => ("/", name),
-            Some((folder, name)) => (folder, name),
-            None => ("", path),
-        };
-        if matches!(name, "" | "." | "..") {
-            return None;
-        }
-        if let Some(known) = self.known.get(folder) {
-            return Some(known.as_ref()?.join(name));
-        }
-        let found = resolve::resolve_from(self.root, self.base, folder)
-            .ok()
-            .flatten()
-            .filter(resolve::Resolved::is_directory)
-            .map(|found| found.path);
-        self.known.insert(folder.to_owned(), found.clone());
-        Some(found?.join(name))
-    }
 }

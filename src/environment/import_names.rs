@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::InstalledDistribution;
-use super::footprint::MAX_FILES;
+use super::installed_files::MAX_FILES;
 use crate::image_path::ImagePath;
 use crate::packaging::record::record_entries;
 use crate::rootfs::{RootFs, resolve};

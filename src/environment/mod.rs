@@ -9,6 +9,7 @@ mod footprint;
 mod home;
 mod import_names;
 mod installed;
+mod installed_files;
 mod interpreter;
 mod listing;
 mod notes;
@@ -17,6 +18,7 @@ mod package_database;
 mod pip_settings;
 mod places;
 mod prefix;
+mod scheme;
 mod site;
 mod venv;
 
@@ -39,11 +41,13 @@ pub use footprint::{Footprint, footprint, layer_of};
 pub use home::home_of;
 pub use import_names::import_names;
 pub use installed::installer;
+pub use installed_files::{FilesUnknown, InstalledFile, for_each_installed_file, installed_files};
 pub use listing::{FoundInterpreter, InterpreterKind, list_interpreters};
 pub use obstacle::{Obstacle, obstacles};
 pub use pip_settings::{
     FoundConstraint, PipPlaces, PipSettings, files_named_by_variables, read_pip_settings,
 };
+pub use scheme::{InstallationScheme, SchemeError, installation_scheme, is_virtual};
 
 /// How many things of one kind a note names before it counts the rest.
 const MAX_NAMED: usize = 3;

@@ -9,7 +9,7 @@
 //! of the config turns it off; `python -s` is not known here.
 
 use super::Search;
-use super::candidates::{Candidate, Installation, MinorVersion};
+use super::candidates::{Candidate, Installation, MinorVersion, Venv};
 use super::notes::{Notes, shortened};
 use crate::image_path::ImagePath;
 use crate::rootfs::{EntryKind, ListedEntry, RootFs, RootFsError, resolve};
@@ -80,9 +80,8 @@ pub(super) fn find_site_directories(
     match candidate {
         Candidate::Installation(installation) => search.add_installation(installation),
         Candidate::Venv(venv) => {
-            let site = format!("python{}/site-packages", venv.minor);
-            for library in ["lib64", "lib"] {
-                search.add_site(&venv.prefix.join(library).join(&site));
+            for folder in venv_sites(venv) {
+                search.add_site(&folder);
             }
             match &venv.base {
                 Some(base) if venv.config.system_site_packages => search.add_installation(base),
@@ -99,6 +98,63 @@ pub(super) fn find_site_directories(
         Some(error) => Err(error),
         None => Ok(search.directories),
     }
+}
+
+/// The folders of an environment's own that its Python searches for distributions, there or not: none of a user, of
+/// `PYTHONPATH` or of a `.pth` file.
+pub(super) fn own_sites(root: &dyn RootFs, candidate: &Candidate) -> Vec<ImagePath> {
+    match candidate {
+        Candidate::Installation(installation) => installation_sites(root, installation),
+        Candidate::Venv(venv) => venv_sites(venv).to_vec(),
+    }
+}
+
+fn venv_sites(venv: &Venv) -> [ImagePath; 2] {
+    let site = format!("python{}/site-packages", venv.minor);
+    ["lib64", "lib"].map(|library| venv.prefix.join(library).join(&site))
+}
+
+fn installation_sites(root: &dyn RootFs, installation: &Installation) -> Vec<ImagePath> {
+    let prefix = &installation.prefix;
+    let minor = installation.minor;
+    if is_of_debian(root, installation) {
+        return vec![
+            ImagePath::new("/usr/local/lib").join(&format!("python{minor}/dist-packages")),
+            ImagePath::new("/usr/lib/python3/dist-packages"),
+            prefix.join(&format!("lib/python{minor}/dist-packages")),
+        ];
+    }
+    let site = format!("python{minor}/site-packages");
+    let libraries: &[&str] = if installation.library_folder == "lib64" {
+        &["lib64", "lib"]
+    } else {
+        &["lib"]
+    };
+    let mut sites = Vec::new();
+    if is_of_fedora(installation) {
+        for library in libraries {
+            sites.push(ImagePath::new("/usr/local").join(library).join(&site));
+        }
+    }
+    for library in libraries {
+        sites.push(prefix.join(library).join(&site));
+    }
+    sites
+}
+
+/// Whether an installation is the system's own on Debian or one of its relatives.
+pub(super) fn is_of_debian(root: &dyn RootFs, installation: &Installation) -> bool {
+    let is_there = |path| matches!(resolve::resolve(root, &ImagePath::new(path)), Ok(Some(_)));
+    installation.prefix.as_str() == "/usr"
+        && ["/usr/lib/python3/dist-packages", "/etc/debian_version"]
+            .into_iter()
+            .any(is_there)
+}
+
+/// Whether an installation is the system's own on Fedora or one of its relatives: they are the ones with lib64, and put
+/// what pip installs below `/usr/local`.
+pub(super) fn is_of_fedora(installation: &Installation) -> bool {
+    installation.prefix.as_str() == "/usr" && installation.library_folder == "lib64"
 }
 
 struct SearchPath<'a> {
@@ -121,30 +177,8 @@ struct SearchPath<'a> {
 impl SearchPath<'_> {
     fn add_installation(&mut self, installation: &Installation) {
         self.add_user_site(installation.minor);
-        let prefix = &installation.prefix;
-        let minor = installation.minor;
-        let site = format!("python{minor}/site-packages");
-        if prefix.as_str() == "/usr" && self.is_debian() {
-            self.add_site(
-                &ImagePath::new("/usr/local/lib").join(&format!("python{minor}/dist-packages")),
-            );
-            self.add_site(&ImagePath::new("/usr/lib/python3/dist-packages"));
-            self.add_site(&prefix.join(&format!("lib/python{minor}/dist-packages")));
-            return;
-        }
-        let libraries: &[&str] = if installation.library_folder == "lib64" {
-            &["lib64", "lib"]
-        } else {
-            &["lib"]
-        };
-        // Fedora and its relatives, which are the ones with lib64, put what pip installs below /usr/local.
-        if prefix.as_str() == "/usr" && libraries.len() > 1 {
-            for library in libraries {
-                self.add_site(&ImagePath::new("/usr/local").join(library).join(&site));
-            }
-        }
-        for library in libraries {
-            self.add_site(&prefix.join(library).join(&site));
+        for folder in installation_sites(self.root, installation) {
+            self.add_site(&folder);
         }
     }
 
@@ -209,17 +243,6 @@ impl SearchPath<'_> {
         self.notes.push(format!(
             "`{file}` runs code that may change sys.path, which is not known without running it"
         ));
-    }
-
-    fn is_debian(&self) -> bool {
-        ["/usr/lib/python3/dist-packages", "/etc/debian_version"]
-            .iter()
-            .any(|path| {
-                matches!(
-                    resolve::resolve(self.root, &ImagePath::new(path)),
-                    Ok(Some(_))
-                )
-            })
     }
 
     /// Adds a folder whose `.pth` files count, and what they add.
@@ -350,7 +373,7 @@ fn changes_path(code: &str) -> bool {
 mod tests {
     use super::super::discovery::find_in_prefix;
     use super::*;
-    use crate::rootfs::{DirectoryRoot, Entry, ExecutableFacts, FileFacts};
+    use crate::rootfs::{Attributes, DirectoryRoot, Entry, ExecutableFacts, FileFacts};
 
     /// A root of which one folder may not be read, as for a user without the right to.
     struct Forbidding(DirectoryRoot, &'static str);
@@ -379,6 +402,10 @@ mod tests {
 
         fn executable_facts(&self, path: &ImagePath) -> Result<ExecutableFacts, RootFsError> {
             self.0.executable_facts(path)
+        }
+
+        fn attributes(&self, path: &ImagePath) -> Result<Option<Attributes>, RootFsError> {
+            self.0.attributes(path)
         }
 
         fn list(&self, path: &ImagePath) -> Result<Vec<ListedEntry>, RootFsError> {
