@@ -9,6 +9,8 @@
 //! {cache}/package-index-v1/metadata/ab/cdef...   metadata of a project's wheels, keyed by project and host, for ever; of
 //!                                                a wheel without a hash, keyed by its address, as long as a page
 //! {cache}/package-index-v1/contents/ab/cdef...   names in a wheel and its metadata, keyed by its host and SHA-256
+//! {cache}/package-index-v1/wheels/ab/cdef...     a wheel, byte for byte, named by its SHA-256
+//! {cache}/package-index-v1/hashes/ab/cdef...     SHA-256 of a wheel that the index announces without, keyed by its address
 //! ```
 
 use std::fmt::Write as _;
@@ -51,6 +53,16 @@ pub const CACHE_LAYOUT: CacheLayout = CacheLayout {
             name: "wheel-contents",
             holds: "contents of wheels",
             folder: "contents",
+        },
+        CachePart {
+            name: "wheels",
+            holds: "wheels",
+            folder: "wheels",
+        },
+        CachePart {
+            name: "wheel-hashes",
+            holds: "hashes of wheels",
+            folder: "hashes",
         },
     ],
 };
@@ -309,25 +321,45 @@ impl Cache {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => write_whole(&path, body),
             written => written,
         };
-        if written.is_ok()
-            && !self.is_marked.swap(true, Ordering::Relaxed)
+        match written {
+            Ok(()) => self.mark(),
+            Err(error) => self.give_up(&error),
+        }
+    }
+
+    /// Marks the cache folder as one, once in a run.
+    pub(super) fn mark(&self) {
+        if !self.is_marked.swap(true, Ordering::Relaxed)
             && let Some(folder) = self.folder.as_deref().and_then(Path::parent)
         {
             // A cache that is not marked is backed up; that is all.
             let _ = cache_folder::mark(folder);
         }
-        if let Err(error) = written
-            && !self.read_only.swap(true, Ordering::Relaxed)
-        {
-            let folder = self.folder.as_deref().unwrap_or(&path);
-            self.warnings
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(format!(
-                    "the cache in {} cannot be written, and this run goes on without it: {error}",
-                    folder.display()
-                ));
+    }
+
+    /// Writes nothing more in this run, and says so once.
+    pub(super) fn give_up(&self, error: &std::io::Error) {
+        if self.read_only.swap(true, Ordering::Relaxed) {
+            return;
         }
+        let folder = self.folder.clone().unwrap_or_default();
+        self.warnings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(format!(
+                "the cache in {} cannot be written, and this run goes on without it: {error}",
+                folder.display()
+            ));
+    }
+
+    /// The folder of wheels; `None` without a cache.
+    pub(super) fn wheels(&self) -> Option<PathBuf> {
+        Some(self.folder.as_ref()?.join("wheels"))
+    }
+
+    /// Whether something can be written, as far as is known.
+    pub(super) fn is_writable(&self) -> bool {
+        self.folder.is_some() && !self.read_only.load(Ordering::Relaxed)
     }
 }
 

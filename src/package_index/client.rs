@@ -29,6 +29,7 @@ use super::packs::Packs;
 use super::priority::{self, Answer};
 use super::project::{Project, is_local};
 use super::settings::{Clock, IndexAddress, IndexSettings, default_index_url};
+use super::wheel_store::WheelStore;
 use super::{Foresight, PackageIndex};
 use crate::http::{HttpClient, Runtime, redacted};
 use crate::packaging::metadata::{CoreMetadata, RawMetadata};
@@ -67,14 +68,15 @@ pub(super) struct Shared {
 /// The background thread, or what it will be told when it starts.
 #[derive(Default)]
 struct Background {
-    runtime: Option<Runtime>,
+    runtime: Option<Arc<Runtime>>,
     hints: Vec<(PackageName, VersionSet)>,
 }
 
 /// One or several indexes, over the network and a cache.
 pub struct IndexClient {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     background: Mutex<Background>,
+    pub(super) wheels: WheelStore,
 }
 
 impl std::fmt::Debug for IndexClient {
@@ -120,6 +122,7 @@ impl IndexClient {
                 sources: Mutex::default(),
             }),
             background: Mutex::default(),
+            wheels: WheelStore::default(),
         })
     }
 
@@ -245,29 +248,30 @@ impl IndexClient {
         item: &str,
         task: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, IndexError> {
-        let interrupted = |reason: String| IndexError::Interrupted {
+        let receiver = self.runtime(item)?.submit(task);
+        receiver.recv().map_err(|_| IndexError::Interrupted {
             item: item.to_owned(),
-            reason,
-        };
-        let receiver = {
-            let mut background = lock(&self.background);
-            if background.runtime.is_none() {
-                let runtime = Runtime::start("package-index")
-                    .map_err(|error| interrupted(error.to_string()))?;
-                // Now that there is a reason to travel, what was only probable until now is fetched on the same trip.
-                for (name, versions) in background.hints.drain(..) {
-                    runtime.spawn(follow(Arc::clone(&self.shared), name, versions));
-                }
-                background.runtime = Some(runtime);
-            }
-            background
-                .runtime
-                .as_ref()
-                .map(|runtime| runtime.submit(task))
-        };
-        receiver
-            .and_then(|receiver| receiver.recv().ok())
-            .ok_or_else(|| interrupted("the thread that fetches has ended".to_owned()))
+            reason: "the thread that fetches has ended".to_owned(),
+        })
+    }
+
+    /// The thread that fetches, started where there is none yet: `item` is what it is needed for.
+    pub(super) fn runtime(&self, item: &str) -> Result<Arc<Runtime>, IndexError> {
+        let mut background = lock(&self.background);
+        if let Some(runtime) = &background.runtime {
+            return Ok(Arc::clone(runtime));
+        }
+        let started = Runtime::start("package-index").map_err(|error| IndexError::Interrupted {
+            item: item.to_owned(),
+            reason: error.to_string(),
+        })?;
+        let runtime = Arc::new(started);
+        // Now that there is a reason to travel, what was only probable until now is fetched on the same trip.
+        for (name, versions) in background.hints.drain(..) {
+            runtime.spawn(follow(Arc::clone(&self.shared), name, versions));
+        }
+        background.runtime = Some(Arc::clone(&runtime));
+        Ok(runtime)
     }
 }
 
@@ -535,7 +539,7 @@ impl Shared {
     }
 
     /// By what the age of an entry that can change is judged; `None` while offline, when anything is better than nothing.
-    fn freshness(&self) -> Option<(u64, std::time::Duration)> {
+    pub(super) fn freshness(&self) -> Option<(u64, std::time::Duration)> {
         let freshness = if self.settings.refresh {
             std::time::Duration::ZERO
         } else {

@@ -72,15 +72,35 @@ pub enum IndexError {
         /// What is wrong with it.
         source: PageError,
     },
-    /// Bytes that are not those that the index announced.
-    #[error("`{file}` has the SHA-256 {found}, but the index announces {expected}")]
+    /// Bytes that are not those that the index, or a lock, announced.
+    #[error("`{file}` has the SHA-256 {found}, but the one that is announced is {expected}")]
     HashMismatch {
         /// Name of the file.
         file: String,
-        /// What the index says.
+        /// What was announced.
         expected: String,
         /// What the bytes have.
         found: String,
+    },
+    /// More or fewer bytes than announced; of more, no more was read than tells.
+    #[error("`{file}` has {found} bytes, but {expected} are announced")]
+    SizeMismatch {
+        /// Name of the file.
+        file: String,
+        /// What was announced, in bytes.
+        expected: u64,
+        /// How many came.
+        found: u64,
+    },
+    /// A file that was fetched cannot be written on this machine.
+    #[error("cannot store `{file}` in `{folder}`: {reason}")]
+    Store {
+        /// Name of the file.
+        file: String,
+        /// The folder.
+        folder: String,
+        /// Why.
+        reason: String,
     },
     /// Offline, and the project's page is not in the cache.
     #[error(
@@ -126,6 +146,7 @@ impl IndexError {
             | Self::Configuration { .. }
             | Self::FindLinks { .. }
             | Self::LocalFile { .. }
+            | Self::Store { .. }
             | Self::ProjectNotCached { .. }
             | Self::FileNotCached { .. } => return true,
             Self::Project { source, .. }
@@ -146,7 +167,11 @@ impl IndexError {
             Self::ProjectNotCached { .. } | Self::FileNotCached { .. } => {
                 "run the same once without `--offline` and `--no-cache`, with the same cache folder"
             }
-            Self::HashMismatch { .. } => {
+            Self::Store { .. } => {
+                "what is fetched needs room in the cache folder (`--cache-dir`, IMGTOOL_CACHE_DIR; `imgtool cache prune` \
+                 makes some), without a cache in the folder of temporary files (TMPDIR)"
+            }
+            Self::HashMismatch { .. } | Self::SizeMismatch { .. } => {
                 "the file was changed after it was announced, or on its way; if a mirror is in use, ask it anew with `--refresh`"
             }
             Self::Page { .. } => {

@@ -33,7 +33,22 @@ pub(super) fn bytes(file: &IndexFile) -> Result<Vec<u8>, IndexError> {
 
 /// The SHA-256 of the file as it is now, in hexadecimal; an error where the page that led here announced another.
 pub(super) fn sha256(file: &IndexFile) -> Result<String, IndexError> {
-    let (mut opened, path) = open(file)?;
+    let (opened, path) = open(file)?;
+    sha256_of(file, opened, &path)
+}
+
+/// Where the file lies, its SHA-256 as for [`sha256`], and its size in bytes.
+pub(super) fn measured(file: &IndexFile) -> Result<(PathBuf, String, u64), IndexError> {
+    let (opened, path) = open(file)?;
+    let size = opened
+        .metadata()
+        .map_err(|error| unreadable(&path, &error))?
+        .len();
+    let sha256 = sha256_of(file, opened, &path)?;
+    Ok((path, sha256, size))
+}
+
+fn sha256_of(file: &IndexFile, mut opened: File, path: &Path) -> Result<String, IndexError> {
     let mut hasher = Hasher::sha256();
     let mut block = vec![0; BLOCK];
     loop {
@@ -41,7 +56,7 @@ pub(super) fn sha256(file: &IndexFile) -> Result<String, IndexError> {
             Ok(0) => break,
             Ok(length) => hasher.update(&block[..length]),
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(unreadable(&path, &error)),
+            Err(error) => return Err(unreadable(path, &error)),
         }
     }
     let found = hasher.finish().digest().to_owned();

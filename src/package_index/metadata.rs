@@ -16,7 +16,7 @@ use crate::packaging::source_distribution::{self, Trust};
 /// The most that metadata may be, in bytes.
 const MOST_METADATA: u64 = 16 << 20;
 /// The most that a file may be, in bytes: the largest wheels that exist are a few gigabytes.
-const MOST_FILE: u64 = 8 << 30;
+pub(super) const MOST_FILE: u64 = 8 << 30;
 /// The most requests for ranges of one wheel, after which the whole wheel is fetched.
 const MOST_RANGES: usize = 6;
 
@@ -220,7 +220,7 @@ impl WheelSource<'_> {
         self.wheel.size.unwrap_or(MOST_FILE).min(MOST_FILE)
     }
 
-    fn url(&self) -> Result<Url, IndexError> {
+    pub(super) fn url(&self) -> Result<Url, IndexError> {
         Url::parse(&self.wheel.url).map_err(|error| IndexError::InvalidUrl {
             url: self.wheel.filename.clone(),
             reason: error.to_string(),
@@ -234,7 +234,7 @@ impl WheelSource<'_> {
             .map_err(|source| self.network(source))
     }
 
-    fn network(&self, source: HttpError) -> IndexError {
+    pub(super) fn network(&self, source: HttpError) -> IndexError {
         match source {
             HttpError::Offline { .. } => IndexError::FileNotCached {
                 file: self.wheel.filename.clone(),
@@ -246,7 +246,7 @@ impl WheelSource<'_> {
         }
     }
 
-    fn failed(&self, response: &Response) -> IndexError {
+    pub(super) fn failed(&self, response: &Response) -> IndexError {
         if matches!(response.status, 401 | 403) {
             return IndexError::Refused {
                 index: redacted(&response.url),

@@ -2,7 +2,8 @@
 //!
 //! [`PackageIndex`] is what a solver sees, [`IndexClient`] the one that asks over the network. The client's parts, from
 //! the bottom: `wire`, `cache` and `packs` (what is remembered), `archive`, `metadata` and `local` (what a wheel says),
-//! `find_links` (files beside the indexes), `priority` (which index answers), `client` (who waits for what).
+//! `find_links` (files beside the indexes), `priority` (which index answers), `client` (who waits for what),
+//! [`wheel_store`] (whole wheels, for who installs them).
 
 mod archive;
 mod cache;
@@ -16,6 +17,7 @@ pub mod pip_config;
 mod priority;
 mod project;
 pub mod settings;
+pub mod wheel_store;
 mod wire;
 
 use std::sync::Arc;
@@ -31,6 +33,7 @@ pub use error::IndexError;
 pub use pip_config::PipConfig;
 pub use project::{FileRecord, Project, ProjectVersion};
 pub use settings::{Clock, IndexSettings, IndexStrategy, default_index_url, parse_exclude_newer};
+pub use wheel_store::{FetchProgress, StoredWheel, Unwatched};
 
 /// An index, or several in order of priority, as the solver's thread sees it: calls block until the answer is there.
 pub trait PackageIndex: Send + Sync {
