@@ -246,7 +246,8 @@ fn turns(project: Option<&Project>) -> impl Iterator<Item = Turn> {
 }
 
 /// A point in time for people: of midnight in UTC only the day.
-fn moment(time: jiff::Timestamp) -> String {
+#[must_use]
+pub fn moment(time: jiff::Timestamp) -> String {
     let text = time.to_string();
     text.strip_suffix("T00:00:00Z")
         .map_or(text.clone(), str::to_owned)

@@ -29,12 +29,21 @@ impl Core {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    /// Each distribution and how far it must be let go at least.
+    pub fn alternatives(&self) -> impl Iterator<Item = (&PackageName, Latitude)> {
+        self.0.iter().map(|(name, least)| (name, *least))
+    }
 }
 
 /// The cheapest latitudes that hit every core, with their cost; `None` where that would cost more than `limit`, or a
-/// core has no alternative. Of several that cost the same, always the same one.
+/// core has no alternative. Of several that cost the same, always the same one, and rather one of `favourites`.
 #[must_use]
-pub fn cheapest(cores: &[Core], limit: Option<Cost>) -> Option<(Latitudes, Cost)> {
+pub fn cheapest(
+    cores: &[Core],
+    limit: Option<Cost>,
+    favourites: &BTreeSet<PackageName>,
+) -> Option<(Latitudes, Cost)> {
     // Numbers instead of names: this is the inner loop of a search that may have hundreds of cores.
     let names: BTreeSet<&PackageName> = cores
         .iter()
@@ -51,6 +60,10 @@ pub fn cheapest(cores: &[Core], limit: Option<Cost>) -> Option<(Latitudes, Cost)
                     .map(|(name, least)| (number(name), *least))
                     .collect()
             })
+            .collect(),
+        is_favourite: names
+            .iter()
+            .map(|name| favourites.contains(*name))
             .collect(),
         latitudes: vec![None; names.len()],
         ruled_out: vec![None; names.len()],
@@ -72,6 +85,7 @@ type Alternative = (usize, Latitude);
 
 struct Search {
     cores: Vec<Vec<Alternative>>,
+    is_favourite: Vec<bool>,
     latitudes: Vec<Option<Latitude>>,
     /// What was tried to the end already on the way here: so far, or further, a distribution is not let go again.
     ruled_out: Vec<Option<Latitude>>,
@@ -141,7 +155,10 @@ impl Search {
             .copied()
             .filter(|it| self.is_open(*it))
             .collect();
-        alternatives.sort_by_key(|(at, to)| (self.latitudes[*at].is_none(), *to, *at));
+        alternatives.sort_by_key(|(at, to)| {
+            let is_strange = !self.is_favourite[*at];
+            (self.latitudes[*at].is_none(), is_strange, *to, *at)
+        });
         let mut tried: Vec<(usize, Option<Latitude>)> = Vec::new();
         for (at, to) in alternatives {
             let before = (self.latitudes[at], self.cost);
@@ -213,13 +230,16 @@ mod tests {
     fn one_distribution_that_hits_two_cores_is_cheaper_than_two() {
         let up = Latitude::Upward;
         let cores = [core(&[(0, up), (1, up)]), core(&[(1, up), (2, up)])];
-        let (latitudes, cost) = cheapest(&cores, None).expect("can be hit");
+        let (latitudes, cost) = cheapest(&cores, None, &BTreeSet::new()).expect("can be hit");
         assert_eq!(latitudes, Latitudes::from([(name(1), up)]));
         assert_eq!(cost.changes, 1);
-        assert_eq!(cheapest(&cores, Some(Cost::default())), None);
-        assert_eq!(cheapest(&[Core::default()], None), None);
         assert_eq!(
-            cheapest(&[], None),
+            cheapest(&cores, Some(Cost::default()), &BTreeSet::new()),
+            None
+        );
+        assert_eq!(cheapest(&[Core::default()], None, &BTreeSet::new()), None);
+        assert_eq!(
+            cheapest(&[], None, &BTreeSet::new()),
             Some((Latitudes::new(), Cost::default()))
         );
     }
@@ -233,7 +253,7 @@ mod tests {
                 .iter()
                 .map(|core| Core::new(core.iter().map(|(at, least)| (name(*at), ALL[*least]))))
                 .collect();
-            let found = cheapest(&cores, None);
+            let found = cheapest(&cores, None, &BTreeSet::new());
             prop_assert_eq!(found.as_ref().map(|(_, cost)| *cost), exhaustive(&cores));
             if let Some((latitudes, stated)) = found {
                 prop_assert_eq!(cost(&latitudes), stated);

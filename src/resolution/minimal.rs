@@ -4,19 +4,25 @@
 //! on which held distributions it rests: one of them must move, or the proof stands (a [`Core`]). The next attempt lets
 //! the cheapest set move that takes account of every proof so far. The first that succeeds is the best there is: whatever
 //! costs less leaves some proof standing. See [`hitting_set`].
+//!
+//! Where a few attempts do not find it, one in which everything moves that may tells whether there is an answer at all.
+//! If there is, the search walks towards it: what it does not move is held, and of what it moves only that is let go
+//! which the proofs on the way ask for. That ends at an answer which is often as cheap as the proofs allow, and then no
+//! cheaper one has to be looked for.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pubgrub::{DerivationTree, External};
-use rustc_hash::FxHashSet;
+use pubgrub::External;
 
+use crate::environment::InstalledDistribution;
 use crate::packaging::{PackageName, Version, VersionSet};
 
+use super::conflict::leaves_of;
 use super::hitting_set::{self, Core};
 use super::latitude::{Cost, Latitude, Latitudes};
 use super::package::SolverPackage;
 use super::policy::Policy;
-use super::provider::{Derivation, Provider, Unusable};
+use super::provider::{Derivation, Provider};
 use super::question::{Question, Terms};
 use super::{Decisions, Failure, ResolutionError, dismantle, solve};
 
@@ -28,15 +34,25 @@ pub(super) enum Found<'a> {
     Nothing(Box<Refusal<'a>>),
     /// There is none that costs no more than the limit.
     TooDear,
-    /// The search took more attempts than it was given.
+    /// The search took more attempts than it was given, or spent what it was allowed.
     GivenUp,
 }
+
+/// What an attempt came to.
+enum Attempt<'a> {
+    Answer(Box<Answer<'a>>),
+    Refuted(Box<Provider<'a>>, Box<Derivation>),
+    GivenUp,
+}
+
+/// How many attempts fail before it is asked whether there is an answer at all.
+const MISSES: usize = 8;
 
 /// An answer, and the attempt that found it.
 pub(super) struct Answer<'a> {
     pub(super) provider: Provider<'a>,
     pub(super) decisions: Decisions,
-    /// What the hitting set costs: no answer costs less, and this one no more.
+    /// What its changes cost.
     pub(super) cost: Cost,
 }
 
@@ -44,6 +60,8 @@ pub(super) struct Answer<'a> {
 pub(super) struct Refusal<'a> {
     pub(super) provider: Provider<'a>,
     pub(super) proof: Box<Derivation>,
+    /// What of the base the proof rests on and the policy lets go; empty where nothing helps.
+    core: Core,
     /// The distributions of the base that the proof rests on and that the policy does not let go.
     pub(super) bound: Vec<PackageName>,
     /// The distributions of the base that the proof needs to be there, and that may change but not leave.
@@ -60,8 +78,8 @@ pub(super) struct Search<'a> {
     cores: Vec<Core>,
     /// How many attempts may still be made; `None` for as many as it takes.
     attempts: Option<usize>,
-    /// Whether it is known that there is an answer, whatever it costs.
-    is_solvable: bool,
+    /// What a known answer changes: of sets that cost the same, those that are nearer to it are tried first.
+    favourites: BTreeSet<PackageName>,
 }
 
 impl<'a> Search<'a> {
@@ -73,7 +91,7 @@ impl<'a> Search<'a> {
             bounds: BTreeMap::new(),
             cores: Vec::new(),
             attempts: None,
-            is_solvable: false,
+            favourites: BTreeSet::new(),
         }
     }
 
@@ -97,7 +115,6 @@ impl<'a> Search<'a> {
             None => versions,
         };
         narrower.bounds.insert(name.clone(), bound);
-        narrower.is_solvable = false;
         narrower
     }
 
@@ -132,43 +149,106 @@ impl<'a> Search<'a> {
 
     /// An answer of the lowest cost.
     pub(super) fn cheapest(&mut self, limit: Option<Cost>) -> Result<Found<'a>, ResolutionError> {
+        let mut known: Option<Box<Answer<'a>>> = None;
+        let mut detours = Latitudes::new();
+        let mut misses = 0;
         loop {
-            let Some((latitudes, cost)) = hitting_set::cheapest(&self.cores, limit) else {
+            let Some((latitudes, cost)) =
+                hitting_set::cheapest(&self.cores, limit, &self.favourites)
+            else {
                 return Ok(Found::TooDear);
             };
-            if !self.may_try() {
-                return Ok(Found::GivenUp);
+            // What is known already costs no more than every answer must.
+            if let Some(answer) = known.take_if(|answer| answer.cost <= cost) {
+                return Ok(Found::Answer(answer));
             }
-            let (provider, proof) = match self.attempt(latitudes)? {
-                (provider, Ok(decisions)) => {
-                    return Ok(Found::Answer(Box::new(Answer {
-                        provider,
-                        decisions,
-                        cost,
-                    })));
+            match self.attempt(with(&latitudes, &detours))? {
+                Attempt::Answer(answer) if answer.cost <= cost => {
+                    return Ok(Found::Answer(answer));
                 }
-                (provider, Err(proof)) => (provider, proof),
-            };
-            let (core, bound, staying) = self.core(grounds(&provider, &proof));
-            if core.is_empty() {
-                return Ok(Found::Nothing(Box::new(Refusal {
-                    provider,
-                    proof,
-                    bound,
-                    staying,
-                })));
+                // Only by a detour: whether it can be had for what it must cost is still to be seen.
+                Attempt::Answer(answer) => {
+                    detours.clear();
+                    if known.as_ref().is_none_or(|known| answer.cost < known.cost) {
+                        known = Some(answer);
+                    }
+                    continue;
+                }
+                Attempt::GivenUp => return Ok(Found::GivenUp),
+                Attempt::Refuted(provider, proof) => {
+                    let refusal = self.refusal(*provider, proof);
+                    if refusal.core.is_empty() {
+                        return Ok(Found::Nothing(Box::new(refusal)));
+                    }
+                    if known.is_some() {
+                        self.open_detours(&refusal.core, &mut detours);
+                    }
+                    self.learn(refusal);
+                }
             }
-            dismantle(*proof);
-            self.cores.push(core);
-            // Where there is no answer at all, the search would find that out set by set: one attempt in which
-            // everything moves that may says it at once.
-            if !self.is_solvable && limit.is_none() {
-                if let Some(refusal) = self.refusal_of_everything()? {
-                    return Ok(Found::Nothing(Box::new(refusal)));
+            misses += 1;
+            if misses == MISSES {
+                match self.everything()? {
+                    // Where there is no answer at all, the search would find that out set by set.
+                    Attempt::Refuted(provider, proof) => {
+                        return Ok(Found::Nothing(Box::new(self.refusal(*provider, proof))));
+                    }
+                    Attempt::GivenUp => return Ok(Found::GivenUp),
+                    Attempt::Answer(answer) => match self.walk_towards(*answer)? {
+                        Some(answer) => known = Some(Box::new(answer)),
+                        None => return Ok(Found::GivenUp),
+                    },
                 }
-                self.is_solvable = true;
             }
         }
+    }
+
+    /// Lets go, of what `known` changes, only what proofs ask for, until that is enough: an answer that changes no more
+    /// than `known`; `None` where the search is given up.
+    fn walk_towards(&mut self, known: Answer<'a>) -> Result<Option<Answer<'a>>, ResolutionError> {
+        let changes = known.changes();
+        self.favourites = changes.keys().cloned().collect();
+        let mut latitudes = Latitudes::new();
+        let mut detours = Latitudes::new();
+        for core in &self.cores {
+            take_up(core, &changes, &mut latitudes);
+        }
+        loop {
+            match self.attempt(with(&latitudes, &detours))? {
+                Attempt::Answer(_) if !detours.is_empty() => detours.clear(),
+                Attempt::Answer(answer) => {
+                    self.favourites = answer.changes().into_keys().collect();
+                    return Ok(Some(*answer));
+                }
+                Attempt::GivenUp => return Ok(None),
+                Attempt::Refuted(provider, proof) => {
+                    let refusal = self.refusal(*provider, proof);
+                    let is_nearer = take_up(&refusal.core, &changes, &mut latitudes);
+                    self.open_detours(&refusal.core, &mut detours);
+                    self.learn(refusal);
+                    // An answer takes account of every proof; this is only how the walk surely ends.
+                    if !is_nearer {
+                        return Ok(Some(known));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Lets go, altogether, what `core` offers in the place of what the known answer changes. As long as that leads nowhere,
+    /// proofs need not speak of it again: they say more with fewer alternatives.
+    fn open_detours(&self, core: &Core, detours: &mut Latitudes) {
+        for (name, _) in core.alternatives() {
+            if !self.favourites.contains(name) {
+                detours.extend(self.furthest(name).map(|latitude| (name.clone(), latitude)));
+            }
+        }
+    }
+
+    /// Keeps what a proof rests on.
+    fn learn(&mut self, refusal: Refusal<'a>) {
+        self.cores.push(refusal.core);
+        dismantle(*refusal.proof);
     }
 
     /// Whether another attempt may be made.
@@ -183,10 +263,10 @@ impl<'a> Search<'a> {
         }
     }
 
-    fn attempt(
-        &self,
-        latitudes: Latitudes,
-    ) -> Result<(Provider<'a>, Result<Decisions, Box<Derivation>>), ResolutionError> {
+    fn attempt(&mut self, latitudes: Latitudes) -> Result<Attempt<'a>, ResolutionError> {
+        if !self.may_try() {
+            return Ok(Attempt::GivenUp);
+        }
         let may_leave = latitudes.iter().filter(|it| *it.1 == Latitude::Gone);
         let unchangeable = may_leave
             .map(|(name, _)| name.clone())
@@ -203,39 +283,64 @@ impl<'a> Search<'a> {
             },
         );
         match solve(&provider) {
-            Ok(decisions) => Ok((provider, Ok(decisions))),
-            Err(Failure::Unsolvable(proof)) => Ok((provider, Err(proof))),
+            Ok(decisions) => {
+                let mut answer = Answer {
+                    provider,
+                    decisions,
+                    cost: Cost::default(),
+                };
+                let changes = answer.changes();
+                answer.cost = changes
+                    .values()
+                    .fold(Cost::default(), |cost, it| cost.plus(Cost::of(*it)));
+                Ok(Attempt::Answer(Box::new(answer)))
+            }
+            Err(Failure::Unsolvable(proof)) => Ok(Attempt::Refuted(Box::new(provider), proof)),
+            Err(Failure::GivenUp) => Ok(Attempt::GivenUp),
             Err(Failure::Error(error)) => Err(error),
         }
     }
 
-    /// The proof that there is no answer even where everything moves that may; `None` where there is one.
-    fn refusal_of_everything(&mut self) -> Result<Option<Refusal<'a>>, ResolutionError> {
-        if !self.may_try() {
-            return Ok(None);
-        }
-        let latitude = |name: &PackageName| {
-            if self.policy.lets_leave(name) {
-                Some(Latitude::Gone)
-            } else {
-                self.policy.lets_change(name).then_some(Latitude::Any)
-            }
-        };
+    /// An attempt in which everything moves that may.
+    fn everything(&mut self) -> Result<Attempt<'a>, ResolutionError> {
         let names = self.question.environment.distributions.keys();
         let latitudes = names
-            .filter_map(|name| Some((name.clone(), latitude(name)?)))
+            .filter_map(|name| Some((name.clone(), self.furthest(name)?)))
             .collect();
-        let (provider, answer) = self.attempt(latitudes)?;
-        let Err(proof) = answer else {
-            return Ok(None);
-        };
-        let (_, bound, staying) = self.core(grounds(&provider, &proof));
-        Ok(Some(Refusal {
+        self.attempt(latitudes)
+    }
+
+    /// How far the policy lets an installed distribution go; `None` where it is held.
+    fn furthest(&self, name: &PackageName) -> Option<Latitude> {
+        if self.policy.lets_leave(name) {
+            Some(Latitude::Gone)
+        } else {
+            self.policy.lets_change(name).then_some(Latitude::Any)
+        }
+    }
+
+    /// Whether there is an answer at all, whatever it costs; `None` where that did not come out.
+    pub(super) fn is_solvable(&mut self) -> Result<Option<bool>, ResolutionError> {
+        Ok(match self.everything()? {
+            Attempt::Answer(_) => Some(true),
+            Attempt::Refuted(_, proof) => {
+                dismantle(*proof);
+                Some(false)
+            }
+            Attempt::GivenUp => None,
+        })
+    }
+
+    /// What a failed attempt says about the base.
+    fn refusal(&self, provider: Provider<'a>, proof: Box<Derivation>) -> Refusal<'a> {
+        let (core, bound, staying) = self.core(self.grounds(&provider, &proof));
+        Refusal {
             provider,
             proof,
+            core,
             bound,
             staying,
-        }))
+        }
     }
 
     /// What of the grounds of a proof the policy lets go; then the distributions that it does not let go at all, and
@@ -265,9 +370,99 @@ impl<'a> Search<'a> {
             staying.into_iter().collect(),
         )
     }
+
+    /// On which facts about the base a proof rests, and how far a distribution must be let go at least for the fact to fall.
+    ///
+    /// That a version of a distribution requires something is no such fact: it goes on to do so wherever it is. But that no
+    /// other version of it is to be had is one.
+    fn grounds(&self, provider: &Provider<'_>, proof: &Derivation) -> Vec<(PackageName, Latitude)> {
+        let mut grounds = Vec::new();
+        for leaf in leaves_of(proof) {
+            match leaf {
+                External::NoVersions(package, set) => {
+                    let installed = package.project().and_then(|name| provider.installed(name));
+                    if let Some(installed) = installed
+                        && let Some(least) = self.least_for(provider, installed, set)
+                    {
+                        grounds.push((installed.name.clone(), least));
+                    }
+                }
+                External::FromDependencyOf(of, _, package, range) => {
+                    add_grounds_of_told(provider, of, package, range, &mut grounds);
+                }
+                External::NotRoot(..) | External::Custom(..) => {}
+            }
+        }
+        grounds
+    }
+
+    /// How far an installed distribution must be let go so that there is a version of it in `set`, which has none on the
+    /// terms of the attempt; `None` where there is none however far it is.
+    fn least_for(
+        &self,
+        provider: &Provider<'_>,
+        installed: &InstalledDistribution,
+        set: &VersionSet,
+    ) -> Option<Latitude> {
+        let has = provider.terms.latitudes.get(&installed.name).copied();
+        if has >= Some(Latitude::Any) {
+            return None;
+        }
+        let next = match has {
+            None => Latitude::Upward,
+            Some(_) => Latitude::Any,
+        };
+        // What is held for good need not be looked up.
+        if !self.policy.lets_change(&installed.name) {
+            return Some(next);
+        }
+        let Ok(candidates) = provider.candidates(&installed.name) else {
+            return Some(next);
+        };
+        let version = &installed.version;
+        let newer = VersionSet::strictly_higher_than(version.clone());
+        let older = VersionSet::strictly_lower_than(version.clone());
+        let has_some = |range: &VersionSet| {
+            let range = set.intersection(range);
+            candidates.in_order(&range).next().is_some()
+        };
+        if next == Latitude::Upward && has_some(&newer) {
+            return Some(Latitude::Upward);
+        }
+        has_some(&older).then_some(Latitude::Any)
+    }
+}
+
+impl<'a> Refusal<'a> {
+    /// A proof of which it does not matter on what of the base it rests.
+    pub(super) fn without_grounds(provider: Provider<'a>, proof: Box<Derivation>) -> Self {
+        Self {
+            provider,
+            proof,
+            core: Core::default(),
+            bound: Vec::new(),
+            staying: Vec::new(),
+        }
+    }
 }
 
 impl Answer<'_> {
+    /// What of the base it changes, and how far that moved.
+    fn changes(&self) -> Latitudes {
+        let distributions = &self.provider.environment.distributions;
+        let moved = distributions.values().filter_map(|installed| {
+            let name = &installed.name;
+            let latitude = match self.version_of(name) {
+                Some(version) if *version > installed.version => Latitude::Upward,
+                Some(version) if *version < installed.version => Latitude::Any,
+                None if self.provider.may_leave(name) => Latitude::Gone,
+                Some(_) | None => return None,
+            };
+            Some((name.clone(), latitude))
+        });
+        moved.collect()
+    }
+
     /// The version of a project in the answer.
     pub(super) fn version_of(&self, name: &PackageName) -> Option<&Version> {
         self.decisions.get(&SolverPackage::Project(name.clone()))
@@ -316,62 +511,50 @@ pub(super) fn newer_than(
     Ok((!better.is_empty()).then_some(better))
 }
 
-/// On which facts about the base a proof rests, and how far a distribution must be let go for the fact to fall.
-///
-/// That a version of a distribution requires something is no such fact: it goes on to do so wherever it is. But that no
-/// other version of it is to be had is one.
-fn grounds(provider: &Provider<'_>, proof: &Derivation) -> Vec<(PackageName, Latitude)> {
-    let mut grounds = Vec::new();
-    let mut seen: FxHashSet<*const Derivation> = FxHashSet::default();
-    let mut waiting = vec![proof];
-    while let Some(node) = waiting.pop() {
-        if !seen.insert(std::ptr::from_ref(node)) {
-            continue;
-        }
-        match node {
-            DerivationTree::Derived(derived) => {
-                waiting.push(&derived.cause2);
-                waiting.push(&derived.cause1);
-            }
-            DerivationTree::External(leaf) => add_grounds(provider, leaf, &mut grounds),
-        }
+/// Both: of what each lets go, the further.
+fn with(latitudes: &Latitudes, others: &Latitudes) -> Latitudes {
+    let mut both = latitudes.clone();
+    for (name, latitude) in others {
+        let has = both.entry(name.clone()).or_insert(*latitude);
+        *has = (*has).max(*latitude);
     }
-    grounds
+    both
 }
 
-fn add_grounds(
+/// Of the alternatives of `core` the cheapest that is among `changes` is let go, unless one is already; whether there is
+/// one.
+fn take_up(core: &Core, changes: &Latitudes, latitudes: &mut Latitudes) -> bool {
+    let offered = |name: &PackageName, least: Latitude| {
+        changes.get(name).copied().filter(|known| *known >= least)
+    };
+    let is_hit = core
+        .alternatives()
+        .any(|(name, least)| latitudes.get(name).is_some_and(|has| *has >= least));
+    if is_hit {
+        return true;
+    }
+    let cheapest = core
+        .alternatives()
+        .filter_map(|(name, least)| Some((offered(name, least)?, name)))
+        .min();
+    if let Some((latitude, name)) = cheapest {
+        latitudes.insert(name.clone(), latitude);
+    }
+    cheapest.is_some()
+}
+
+/// The grounds of a leaf by which `of` requires `package` in `range`.
+fn add_grounds_of_told(
     provider: &Provider<'_>,
-    leaf: &External<SolverPackage, VersionSet, Unusable>,
+    of: &SolverPackage,
+    package: &SolverPackage,
+    range: &VersionSet,
     grounds: &mut Vec<(PackageName, Latitude)>,
 ) {
-    match leaf {
-        External::NoVersions(package, set) => {
-            let Some(installed) = package.project().and_then(|name| provider.installed(name))
-            else {
-                return;
-            };
-            let name = &installed.name;
-            match provider.terms.latitudes.get(name) {
-                None => grounds.push((name.clone(), Latitude::Upward)),
-                Some(Latitude::Upward) => {
-                    let older = VersionSet::strictly_lower_than(installed.version.clone());
-                    // Only where there is an older one does it matter that none may be chosen.
-                    let is_barred = provider.candidates(name).is_ok_and(|candidates| {
-                        candidates
-                            .in_order(&set.intersection(&older))
-                            .next()
-                            .is_some()
-                    });
-                    if is_barred {
-                        grounds.push((name.clone(), Latitude::Any));
-                    }
-                }
-                Some(Latitude::Any | Latitude::Gone) => {}
-            }
-        }
-        External::FromDependencyOf(SolverPackage::Root, _, package, _) => {
-            let Some(installed) = package.project().and_then(|name| provider.installed(name))
-            else {
+    let required = package.project().and_then(|name| provider.installed(name));
+    match of {
+        SolverPackage::Root => {
+            let Some(installed) = required else {
                 return;
             };
             if !provider.may_leave(&installed.name) {
@@ -379,18 +562,19 @@ fn add_grounds(
             }
             add_askers(provider, package, grounds);
         }
-        External::FromDependencyOf(SolverPackage::Project(_), _, package, range) => {
+        SolverPackage::Project(_) => {
             add_askers(provider, package, grounds);
             // What the installed version of a distribution rules out can come in where that leaves.
             if let SolverPackage::Project(name) = package
                 && !provider.may_leave(name)
-                && let Some(installed) = provider.installed(name)
+                && let Some(installed) = required
                 && VersionSet::singleton(installed.version.clone()).complement() == *range
             {
                 grounds.push((name.clone(), Latitude::Gone));
             }
         }
-        External::FromDependencyOf(..) | External::NotRoot(..) | External::Custom(..) => {}
+        SolverPackage::Extra(..) | SolverPackage::ExtraInForce(..) | SolverPackage::Binding(..) => {
+        }
     }
 }
 

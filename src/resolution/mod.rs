@@ -51,8 +51,8 @@ use latitude::{Latitude, Latitudes};
 use minimal::{Found, Refusal, Search};
 use package::SolverPackage;
 pub use policy::{Aim, Policy};
-use provider::Provider;
-use question::{Question, Terms};
+use provider::{Interruption, Provider};
+use question::{Allowance, Question, Terms};
 pub use request::Request;
 pub use solution::Resolution;
 
@@ -94,11 +94,24 @@ impl ResolutionError {
     }
 }
 
+/// How far the ways out of a "no" are searched.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Hints {
+    /// Not at all.
+    None,
+    /// As far as they cost about as much as the "no" itself. [`Conflict::is_searched`] says whether that was enough.
+    Brief,
+    /// To the end, within the bounds that every search for the smallest change has.
+    #[default]
+    Full,
+}
+
 /// Resolutions of requests on one base: what is known of the base is worked out once.
 pub struct Resolver<'a> {
     environment: &'a Environment,
     index: &'a dyn PackageIndex,
     base: BaseFacts<'a>,
+    hints: Hints,
 }
 
 impl<'a> Resolver<'a> {
@@ -109,7 +122,15 @@ impl<'a> Resolver<'a> {
             environment,
             index,
             base: BaseFacts::of(environment),
+            hints: Hints::default(),
         }
+    }
+
+    /// The same resolver, which searches the ways out of a "no" so far.
+    #[must_use]
+    pub fn with_hints(mut self, hints: Hints) -> Self {
+        self.hints = hints;
+        self
     }
 
     /// What is known of the base.
@@ -123,6 +144,15 @@ impl<'a> Resolver<'a> {
     /// # Errors
     /// When the index cannot be asked, or the request contains what no index can answer.
     pub fn resolve(&self, request: &Request, policy: &Policy) -> Result<Outcome, ResolutionError> {
+        self.resolve_with(request, policy, self.hints)
+    }
+
+    fn resolve_with(
+        &self,
+        request: &Request,
+        policy: &Policy,
+        hints: Hints,
+    ) -> Result<Outcome, ResolutionError> {
         refuse_direct_references(request)?;
         let question = Question::new(self.environment, &self.base, self.index, request);
         match policy.aim {
@@ -132,11 +162,11 @@ impl<'a> Resolver<'a> {
                     &answer.decisions,
                 )?)),
                 Found::Nothing(refusal) => Ok(Outcome::Conflict(
-                    self.conflict(*refusal, &question, policy)?,
+                    self.conflict(*refusal, &question, policy, hints)?,
                 )),
                 Found::TooDear | Found::GivenUp => Err(no_limit()),
             },
-            Aim::Upgrade => self.upgrade(&question, policy),
+            Aim::Upgrade => self.upgrade(&question, policy, hints),
         }
     }
 
@@ -164,6 +194,7 @@ impl<'a> Resolver<'a> {
         &'q self,
         question: &'q Question<'q>,
         policy: &'q Policy,
+        hints: Hints,
     ) -> Result<Outcome, ResolutionError> {
         let installed = || self.environment.distributions.keys().cloned();
         let changing: Latitudes = installed()
@@ -220,20 +251,18 @@ impl<'a> Resolver<'a> {
                     }));
                 }
                 Err(Failure::Unsolvable(proof)) => {
-                    refusal = Some(Refusal {
-                        provider,
-                        proof,
-                        bound: Vec::new(),
-                        staying: Vec::new(),
-                    });
+                    refusal = Some(Refusal::without_grounds(provider, proof));
                 }
+                Err(Failure::GivenUp) => return Err(no_limit()),
                 Err(Failure::Error(error)) => return Err(error),
             }
         }
         let Some(refusal) = refusal else {
             return Err(no_limit());
         };
-        Ok(Outcome::Conflict(self.conflict(refusal, question, policy)?))
+        Ok(Outcome::Conflict(
+            self.conflict(refusal, question, policy, hints)?,
+        ))
     }
 
     /// Explains why there is no answer, and looks for what would be one.
@@ -242,41 +271,58 @@ impl<'a> Resolver<'a> {
         refusal: Refusal<'_>,
         question: &Question<'_>,
         policy: &Policy,
+        hints: Hints,
     ) -> Result<Conflict, ResolutionError> {
-        let request = question.request;
         let explanation = conflict::explain(&refusal.provider, &refusal.proof);
+        let mut conflict = Conflict {
+            facts: explanation.facts,
+            besides: explanation.besides,
+            broken_base: self.base.broken.clone(),
+            ..Conflict::default()
+        };
+        if hints == Hints::None {
+            dismantle(*refusal.proof);
+            return Ok(conflict);
+        }
+        let request = question.request;
+        // What the proof does not speak of has no part in it: to relax that would leave the proof standing.
+        let spoken_of = conflict::projects_of(&refusal.proof);
         dismantle(*refusal.proof);
-        let relaxed = self.relaxed(request, policy)?;
-        let mut way_out = WayOut::default();
-        if policy.aim == Aim::Hold {
+        conflict.fitting = self.fitting(request, policy, &spoken_of)?;
+        conflict.relaxed = self.relaxed(request, policy, &spoken_of)?;
+        if conflict.relaxed.is_empty() {
+            conflict.without_constraints = self.without_constraints(request, policy, &spoken_of)?;
+        }
+        if hints == Hints::Brief {
+            question.allow(Some(BRIEF));
+        }
+        let way_out = if policy.aim == Aim::Hold {
             let policy = Policy {
                 aim: Aim::Minimal,
                 ..policy.clone()
             };
-            way_out = unless_unknown(way_out_by_changes(question, &policy))?;
+            unless_unknown(way_out_by_changes(question, &policy))?
         } else {
-            way_out.bound = refusal.bound;
-            way_out.staying = refusal.staying;
-        }
+            Some(WayOut {
+                bound: refusal.bound,
+                staying: refusal.staying,
+                ..WayOut::default()
+            })
+        };
+        let Some(way_out) = way_out else {
+            return Ok(conflict);
+        };
+        conflict.is_searched = true;
         if way_out.smallest_change.is_none() {
-            way_out.removals = unless_unknown(removals(question, policy, &way_out.staying))?;
+            match unless_unknown(removals(question, policy, &way_out.staying))? {
+                Some(removals) => conflict.removals = removals,
+                None => conflict.is_searched = false,
+            }
         }
         let obstacle = |name: &PackageName| Some((name.clone(), policy.fixed.get(name)?.clone()));
-        Ok(Conflict {
-            facts: explanation.facts,
-            besides: explanation.besides,
-            fitting: self.fitting(request, policy)?,
-            without_constraints: if relaxed.is_empty() {
-                self.without_constraints(request, policy)?
-            } else {
-                Vec::new()
-            },
-            relaxed,
-            obstacles: way_out.bound.iter().filter_map(obstacle).collect(),
-            smallest_change: way_out.smallest_change,
-            removals: way_out.removals,
-            broken_base: self.base.broken.clone(),
-        })
+        conflict.obstacles = way_out.bound.iter().filter_map(obstacle).collect();
+        conflict.smallest_change = way_out.smallest_change;
+        Ok(conflict)
     }
 
     /// For each requested project, the newest version that does fit when its own bounds are dropped and everything
@@ -285,12 +331,13 @@ impl<'a> Resolver<'a> {
         &self,
         request: &Request,
         policy: &Policy,
+        spoken_of: &BTreeSet<PackageName>,
     ) -> Result<Vec<conflict::Fitting>, ResolutionError> {
         let mut fitting = Vec::new();
         for position in 0..request.requirements.len() {
             let asked = &request.requirements[position].requirement;
             let relaxed = request.with_any_version_of(position);
-            let version = if asked.specifiers.is_empty() {
+            let version = if asked.specifiers.is_empty() || !spoken_of.contains(&asked.name) {
                 None
             } else {
                 self.versions(&relaxed, policy)?
@@ -312,8 +359,10 @@ impl<'a> Resolver<'a> {
         &self,
         request: &Request,
         policy: &Policy,
+        spoken_of: &BTreeSet<PackageName>,
     ) -> Result<Vec<(PackageName, Version)>, ResolutionError> {
-        if request.constraints.is_empty() {
+        let mut constraints = request.constraints.iter();
+        if !constraints.any(|it| spoken_of.contains(&it.requirement.name)) {
             return Ok(Vec::new());
         }
         let relaxed = Request {
@@ -358,11 +407,14 @@ struct WayOut {
     bound: Vec<PackageName>,
     /// Distributions that stand in the way however they change.
     staying: Vec<PackageName>,
-    removals: Vec<PackageName>,
 }
 
-/// The smallest change of the base with which the request fits, or what stands in the way of any.
-fn way_out_by_changes(question: &Question<'_>, policy: &Policy) -> Result<WayOut, ResolutionError> {
+/// The smallest change of the base with which the request fits, or what stands in the way of any; `None` where the search
+/// was given up.
+fn way_out_by_changes(
+    question: &Question<'_>,
+    policy: &Policy,
+) -> Result<Option<WayOut>, ResolutionError> {
     let mut search = Search::new(question, policy).with_attempts(ATTEMPTS);
     let mut way_out = WayOut::default();
     match search.best(None)? {
@@ -375,38 +427,48 @@ fn way_out_by_changes(question: &Question<'_>, policy: &Policy) -> Result<WayOut
             way_out.bound = refusal.bound;
             way_out.staying = refusal.staying;
         }
-        Found::TooDear | Found::GivenUp => {}
+        Found::TooDear | Found::GivenUp => return Ok(None),
     }
-    Ok(way_out)
+    Ok(Some(way_out))
 }
 
-/// The distributions, of those that stand in the way, whose removal alone lets the request fit.
+/// The distributions, of those that stand in the way, whose removal alone lets the request fit, whatever else changes;
+/// `None` where the search was given up.
 fn removals(
     question: &Question<'_>,
     policy: &Policy,
     in_the_way: &[PackageName],
-) -> Result<Vec<PackageName>, ResolutionError> {
-    let mut removals = Vec::new();
-    for name in in_the_way.iter().take(REMOVALS_TRIED) {
+) -> Result<Option<Vec<PackageName>>, ResolutionError> {
+    let in_the_way = &in_the_way[..in_the_way.len().min(REMOVALS_TRIED)];
+    let without = |names: &[PackageName]| {
         let policy = Policy {
             aim: Aim::Minimal,
-            may_leave: BTreeSet::from([name.clone()]),
+            may_leave: policy.may_leave.iter().chain(names).cloned().collect(),
             ..policy.clone()
         };
-        let mut search = Search::new(question, &policy).with_attempts(ATTEMPTS);
-        match search.cheapest(None)? {
-            Found::Answer(_) => removals.push(name.clone()),
-            Found::Nothing(refusal) => dismantle(*refusal.proof),
-            Found::TooDear | Found::GivenUp => {}
+        Search::new(question, &policy).is_solvable()
+    };
+    // Where nothing fits without all of them, nothing does without one.
+    if in_the_way.is_empty() || without(in_the_way)? == Some(false) {
+        return Ok(Some(Vec::new()));
+    }
+    let mut removals = Vec::new();
+    for name in in_the_way {
+        match without(std::slice::from_ref(name))? {
+            Some(true) => removals.push(name.clone()),
+            Some(false) => {}
+            None => return Ok(None),
         }
     }
-    Ok(removals)
+    Ok(Some(removals))
 }
 
 /// A hint that the index could not be asked for is none: the "no" stands without it.
-fn unless_unknown<T: Default>(hint: Result<T, ResolutionError>) -> Result<T, ResolutionError> {
+fn unless_unknown<T>(
+    hint: Result<Option<T>, ResolutionError>,
+) -> Result<Option<T>, ResolutionError> {
     match hint {
-        Err(ResolutionError::Index(_)) => Ok(T::default()),
+        Err(ResolutionError::Index(_)) => Ok(None),
         other => other,
     }
 }
@@ -438,12 +500,20 @@ pub fn foresight(environment: &Environment, request: &Request) -> Arc<dyn Foresi
 /// Attempts at an answer that nobody asked for, only a hint, or something to be improved: in practice a few dozen suffice.
 const ATTEMPTS: usize = 100;
 
+/// What [`Hints::Brief`] spends on changes of the base. Enough for a change of a few distributions.
+const BRIEF: Allowance = Allowance {
+    choices: 1_000,
+    lookups: 24,
+};
+
 /// How many distributions that stand in the way are tried to be removed, one at a time.
 const REMOVALS_TRIED: usize = 5;
 
 /// Why there are no decisions.
 enum Failure {
     Unsolvable(Box<provider::Derivation>),
+    /// What might be spent was spent.
+    GivenUp,
     Error(ResolutionError),
 }
 
@@ -475,7 +545,12 @@ fn solve(provider: &Provider<'_>) -> Result<Decisions, Failure> {
                 PubGrubError::ErrorRetrievingDependencies { source, .. }
                 | PubGrubError::ErrorChoosingVersion { source, .. }
                 | PubGrubError::ErrorInShouldCancel(source),
-            ) => return Err(Failure::Error(ResolutionError::Index(source))),
+            ) => {
+                return Err(match source {
+                    Interruption::Index(error) => Failure::Error(error.into()),
+                    Interruption::Spent => Failure::GivenUp,
+                });
+            }
         };
         if !provider.promote_contested(&mut promoted) {
             return Ok(answer);

@@ -47,6 +47,17 @@ pub(super) type Told = Vec<(SolverPackage, VersionSet)>;
 /// The proof that a request cannot be satisfied.
 pub type Derivation = DerivationTree<SolverPackage, VersionSet, Unusable>;
 
+/// What ends an attempt before it has an answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Interruption {
+    /// The index could not be asked.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// What might be spent on the attempt is spent.
+    #[error("the attempt was given up")]
+    Spent,
+}
+
 /// The version of [`SolverPackage::Root`].
 #[must_use]
 pub fn root_version() -> Version {
@@ -202,16 +213,7 @@ impl<'a> Provider<'a> {
         name: &PackageName,
         version: &Version,
     ) -> Result<Result<Arc<CoreMetadata>, Unusable>, IndexError> {
-        let Some(installable) = self.candidates(name)?.installable(version) else {
-            return Ok(Err(Unusable::InvalidMetadata(
-                "there is no such candidate".to_owned(),
-            )));
-        };
-        Ok(self
-            .question
-            .index
-            .metadata(&installable.wheel)?
-            .map_err(Unusable::InvalidMetadata))
+        self.question.metadata(name, version)
     }
 
     /// The requirements, markers evaluated, that a version of a project has with `extra`, or without one.
@@ -295,13 +297,7 @@ impl<'a> Provider<'a> {
         extra_package: impl Fn(PackageName, ExtraName) -> SolverPackage,
         into: &mut Told,
     ) {
-        self.order_of(&requirement.name);
-        let is_there = self
-            .installed(&requirement.name)
-            .is_some_and(|installed| set.contains(&installed.version));
-        if !is_there && self.held(&requirement.name).is_none() {
-            self.question.index.prefetch(&requirement.name, set);
-        }
+        self.note(&requirement.name, set);
         for extra in &requirement.extras {
             into.push((
                 extra_package(requirement.name.clone(), extra.clone()),
@@ -312,6 +308,17 @@ impl<'a> Provider<'a> {
             SolverPackage::Project(requirement.name.clone()),
             set.clone(),
         ));
+    }
+
+    /// Takes note of a project that somebody requires, in one of the versions of `set`.
+    fn note(&self, name: &PackageName, set: &VersionSet) {
+        self.order_of(name);
+        let is_there = self
+            .installed(name)
+            .is_some_and(|installed| set.contains(&installed.version));
+        if !is_there && self.held(name).is_none() {
+            self.question.index.prefetch(name, set);
+        }
     }
 
     /// The position of a project in the order in which projects were met.
@@ -369,29 +376,16 @@ impl<'a> Provider<'a> {
             return Ok(pushed.map(|()| dependencies));
         }
         self.fetch_ahead(name, version)?;
-        let metadata = match self.metadata(name, version)? {
-            Ok(metadata) => metadata,
-            Err(unusable) => return Ok(Err(unusable)),
-        };
-        if let (Some(requires_python), Some(python)) =
-            (&metadata.requires_python, &self.question.python)
-            && !specifiers::allows(requires_python, python)
-        {
-            return Ok(Err(Unusable::RequiresPython(requires_python.to_string())));
-        }
-        let markers = &self.environment.markers;
-        let applying = metadata
-            .requires_dist
-            .iter()
-            .filter(|requirement| requirement.applies(markers));
-        let pushed = if self.question.overrides.is_empty() {
-            self.push_all(name, version, None, applying, &mut dependencies)
-        } else {
-            let applying = self.all_overridden(applying.cloned().collect());
-            self.push_all(name, version, None, applying.iter(), &mut dependencies)
-        };
-        if let Err(unusable) = pushed {
-            return Ok(Err(unusable));
+        match &*self.told_of(name, version)? {
+            Ok(told) => {
+                for (package, set) in told {
+                    if let SolverPackage::Project(required) = package {
+                        self.note(required, set);
+                    }
+                    dependencies.push((package.clone(), set.clone()));
+                }
+            }
+            Err(unusable) => return Ok(Err(unusable.clone())),
         }
         for bound in self.base.on_absent.get(name).into_iter().flatten() {
             if self.question.overrides.contains_key(name)
@@ -410,6 +404,50 @@ impl<'a> Provider<'a> {
             });
         }
         Ok(Ok(dependencies))
+    }
+
+    /// What a version that an index offers requires by itself, the same in every attempt.
+    fn told_of(
+        &self,
+        name: &PackageName,
+        version: &Version,
+    ) -> Result<Rc<Result<Told, Unusable>>, IndexError> {
+        if let Some(known) = self.question.told(name, version) {
+            return Ok(known);
+        }
+        let told = Rc::new(self.tell_of(name, version)?);
+        self.question.keep_told(name, version, &told);
+        Ok(told)
+    }
+
+    fn tell_of(
+        &self,
+        name: &PackageName,
+        version: &Version,
+    ) -> Result<Result<Told, Unusable>, IndexError> {
+        let metadata = match self.metadata(name, version)? {
+            Ok(metadata) => metadata,
+            Err(unusable) => return Ok(Err(unusable)),
+        };
+        if let (Some(requires_python), Some(python)) =
+            (&metadata.requires_python, &self.question.python)
+            && !specifiers::allows(requires_python, python)
+        {
+            return Ok(Err(Unusable::RequiresPython(requires_python.to_string())));
+        }
+        let markers = &self.environment.markers;
+        let applying = metadata
+            .requires_dist
+            .iter()
+            .filter(|requirement| requirement.applies(markers));
+        let mut told = Vec::new();
+        let pushed = if self.question.overrides.is_empty() {
+            self.push_all(name, version, None, applying, &mut told)
+        } else {
+            let applying = self.all_overridden(applying.cloned().collect());
+            self.push_all(name, version, None, applying.iter(), &mut told)
+        };
+        Ok(pushed.map(|()| told))
     }
 
     fn extra_dependencies(
@@ -546,7 +584,7 @@ impl DependencyProvider for Provider<'_> {
     type V = Version;
     type VS = VersionSet;
     type M = Unusable;
-    type Err = IndexError;
+    type Err = Interruption;
     type Priority = (Urgency, bool, Reverse<u32>, bool);
 
     fn prioritize(
@@ -580,11 +618,19 @@ impl DependencyProvider for Provider<'_> {
         (urgency, promoted, Reverse(order), is_project)
     }
 
+    fn should_cancel(&self) -> Result<(), Interruption> {
+        if self.question.is_spent() {
+            return Err(Interruption::Spent);
+        }
+        Ok(())
+    }
+
     fn choose_version(
         &self,
         package: &SolverPackage,
         range: &VersionSet,
-    ) -> Result<Option<Version>, IndexError> {
+    ) -> Result<Option<Version>, Interruption> {
+        self.question.count_choice();
         let Some(name) = package.project() else {
             // The root's only version is the one that says that nothing is bound.
             let versions = [root_version(), bound()];
@@ -614,7 +660,7 @@ impl DependencyProvider for Provider<'_> {
         &self,
         package: &SolverPackage,
         version: &Version,
-    ) -> Result<Dependencies<SolverPackage, VersionSet, Unusable>, IndexError> {
+    ) -> Result<Dependencies<SolverPackage, VersionSet, Unusable>, Interruption> {
         let dependencies = match package {
             SolverPackage::Root => Ok(self.root_dependencies()),
             SolverPackage::Binding(..) => Ok(Vec::new()),

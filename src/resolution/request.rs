@@ -10,7 +10,8 @@ pub struct Request {
     /// Bounds on projects, should they come in (`-c`), markers already evaluated.
     pub constraints: Vec<Requested>,
     /// What stands in the place of every requirement on its project that the index or the base states
-    /// (`--override`), markers already evaluated. Of several on one project all hold.
+    /// (`--override`). Of several on one project all hold whose marker does; where none of them does, nothing is required
+    /// of the project any more: as in uv.
     pub overrides: Vec<Requested>,
     /// Files of the index that were uploaded at this time or later are left out (`--exclude-newer`).
     pub exclude_newer: Option<jiff::Timestamp>,

@@ -12,7 +12,7 @@ use crate::resolution::provider::{Derivation, Provider, Unusable};
 use crate::resolution::request::Requested;
 
 /// A leaf of a derivation.
-pub(super) type Leaf = External<SolverPackage, VersionSet, Unusable>;
+pub(in crate::resolution) type Leaf = External<SolverPackage, VersionSet, Unusable>;
 
 /// Who requires: a project, the extra of it, and what it requires.
 pub(super) type Edge<'t> = (&'t PackageName, Option<&'t ExtraName>, &'t PackageName);
@@ -48,7 +48,7 @@ pub(super) enum Statement<'t> {
 
 /// The leaves of `derivation`, in the order of the proof. Conclusions are shared: each node is visited once, whatever
 /// the number of ways to it, and without recursion.
-pub(super) fn leaves_of(derivation: &Derivation) -> Vec<&Leaf> {
+pub(in crate::resolution) fn leaves_of(derivation: &Derivation) -> Vec<&Leaf> {
     let mut leaves = Vec::new();
     let mut seen: FxHashSet<*const Derivation> = FxHashSet::default();
     let mut waiting = vec![derivation];
@@ -65,6 +65,20 @@ pub(super) fn leaves_of(derivation: &Derivation) -> Vec<&Leaf> {
         }
     }
     leaves
+}
+
+/// The projects that `derivation` speaks of.
+pub(in crate::resolution) fn projects_of(derivation: &Derivation) -> BTreeSet<PackageName> {
+    let packages = leaves_of(derivation)
+        .into_iter()
+        .flat_map(|leaf| match leaf {
+            External::NotRoot(package, _)
+            | External::NoVersions(package, _)
+            | External::Custom(package, ..) => [Some(package), None],
+            External::FromDependencyOf(of, _, on, _) => [Some(of), Some(on)],
+        });
+    let names = packages.flatten().filter_map(SolverPackage::project);
+    names.cloned().collect()
 }
 
 /// What `leaf` says.

@@ -27,10 +27,11 @@ use super::solution::Resolution;
 use super::source::SourceNeeds;
 
 pub use facts::explain;
+pub(super) use leaves::{leaves_of, projects_of};
 pub use ways_out::KeptOut;
 
 /// A request that cannot be satisfied on the base as it is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Conflict {
     /// Why, from what was asked to where it meets the base. Together they rule the request out, and each is needed for
     /// that.
@@ -52,6 +53,9 @@ pub struct Conflict {
     /// Distributions whose removal would let the request fit: one at a time, each found by solving. Only where no change
     /// would.
     pub removals: Vec<PackageName>,
+    /// Whether the changes and removals that would let the request fit were searched to the end: where nothing is said
+    /// of them then, there is nothing to say. See [`Hints`](super::Hints).
+    pub is_searched: bool,
     /// What the base itself violates, whatever is asked for.
     pub broken_base: Vec<BrokenRequirement>,
 }

@@ -27,11 +27,14 @@ use crate::resolution::provider::Provider;
 use super::leaves::{Leaf, Statement, installable_in, meant, ruled_out_by, statement};
 
 /// Proofs with more leaves are kept as they are.
-const MOST_LEAVES: usize = 1_000;
-/// Proofs with more leaves lose whole facts, but no parts of facts.
-const MOST_PARTS: usize = 100;
-/// What is spent on leaving facts out: leaves, summed over all solves.
-const BUDGET: usize = 100_000;
+const MOST_LEAVES: usize = 5_000;
+/// What is spent on leaving facts out: leaves, summed over all solves. What is not tried for lack of it stays.
+const BUDGET: usize = 300_000;
+/// So many facts or fewer are left out one at a time, the clearest way to choose among them; of more whole bundles are
+/// tried first.
+const FEW: usize = 100;
+/// Into how many bundles many facts are divided.
+const BUNDLES: usize = 8;
 
 /// A numbered version.
 type Number = u32;
@@ -103,31 +106,19 @@ pub(super) fn reduce<'t>(provider: &Provider<'_>, leaves: &[&'t Leaf]) -> Option
     world.keep(&proof);
     // What is asked goes first: the fewer requirements of the request are involved, the clearer.
     let statements: BTreeSet<Statement<'_>> = world.rules.iter().map(|it| it.statement).collect();
-    for statement in statements {
-        let before: Vec<usize> = world
-            .active
-            .iter()
-            .copied()
-            .filter(|rule| world.rules[*rule].statement == statement)
-            .collect();
-        try_without(&mut world, &before, &mut proof, &mut left);
-    }
+    let of_statements: Vec<Vec<usize>> = statements
+        .into_iter()
+        .map(|statement| world.active_rules(|rule| rule.statement == statement))
+        .collect();
+    leave_out(&mut world, &of_statements, &mut proof, &mut left);
     // Of a fact with several parts, those that are not needed.
-    let parts = if leaves.len() > MOST_PARTS {
-        0
-    } else {
-        leaves.len()
-    };
-    for leaf in 0..parts {
-        let of_leaf: Vec<usize> = world
-            .active
-            .iter()
-            .copied()
-            .filter(|rule| world.rules[*rule].leaf == Some(leaf))
-            .filter(|rule| world.rules[*rule].statement != Statement::Rule)
-            .collect();
-        try_without(&mut world, &of_leaf, &mut proof, &mut left);
-    }
+    let of_leaves: Vec<Vec<usize>> = (0..leaves.len())
+        .map(|leaf| {
+            world.active_rules(|rule| rule.leaf == Some(leaf) && rule.statement != Statement::Rule)
+        })
+        .filter(|rules| !rules.is_empty())
+        .collect();
+    leave_out(&mut world, &of_leaves, &mut proof, &mut left);
     let names: Vec<usize> = world.closed.iter().copied().collect();
     for position in names {
         world.closed.remove(&position);
@@ -144,21 +135,53 @@ pub(super) fn reduce<'t>(provider: &Provider<'_>, leaves: &[&'t Leaf]) -> Option
     Some(world.reduced(provider, &proof))
 }
 
-fn try_without(world: &mut World<'_>, rules: &[usize], proof: &mut Proof, left: &mut usize) {
+/// Leaves out what is superfluous among `facts`, each a set of rules: each of those that stay was tried by itself.
+fn leave_out(world: &mut World<'_>, facts: &[Vec<usize>], proof: &mut Proof, left: &mut usize) {
+    let size = if facts.len() <= FEW {
+        1
+    } else {
+        facts.len().div_ceil(BUNDLES)
+    };
+    for bundle in facts.chunks(size) {
+        leave_out_bundle(world, bundle, proof, left);
+    }
+}
+
+/// A bundle at once, or where some of it is needed, its halves.
+fn leave_out_bundle(
+    world: &mut World<'_>,
+    bundle: &[Vec<usize>],
+    proof: &mut Proof,
+    left: &mut usize,
+) {
+    if !try_without(world, &bundle.concat(), proof, left) && bundle.len() > 1 {
+        let (first, second) = bundle.split_at(bundle.len() / 2);
+        leave_out_bundle(world, first, proof, left);
+        leave_out_bundle(world, second, proof, left);
+    }
+}
+
+/// Whether the proof does without `rules`; then they are gone.
+fn try_without(
+    world: &mut World<'_>,
+    rules: &[usize],
+    proof: &mut Proof,
+    left: &mut usize,
+) -> bool {
     if !rules.iter().any(|rule| world.active.contains(rule)) {
-        return;
+        return true;
     }
     let before = world.active.clone();
     for rule in rules {
         world.active.remove(rule);
     }
-    match world.solve(left) {
-        Some(other) => {
-            *proof = other;
-            world.keep(proof);
-        }
-        None => world.active = before,
+    if let Some(other) = world.solve(left) {
+        *proof = other;
+        world.keep(proof);
+        return true;
     }
+    world.active = before;
+    false
 }
 
 /// The line of versions of a project, cut where leaves draw a line.
@@ -466,6 +489,12 @@ impl<'t> World<'t> {
                 });
             }
         }
+    }
+
+    /// The rules that hold and that `is_meant`.
+    fn active_rules(&self, is_meant: impl Fn(&Rule<'t>) -> bool) -> Vec<usize> {
+        let active = self.active.iter().copied();
+        active.filter(|rule| is_meant(&self.rules[*rule])).collect()
     }
 
     fn numbers(&self, package: &SolverPackage, set: &VersionSet) -> Numbers {

@@ -1,10 +1,12 @@
 //! What would fit instead, and why an answer is not newer: each found by solving.
 
+use std::collections::BTreeSet;
+
 use crate::packaging::{PackageName, Version, VersionSpecifiers};
 use crate::resolution::policy::Policy;
 use crate::resolution::request::Request;
 use crate::resolution::solution::Behind;
-use crate::resolution::{Outcome, ResolutionError, Resolver};
+use crate::resolution::{Hints, Outcome, ResolutionError, Resolver};
 
 use super::{Explanation, Fact, Relaxed};
 
@@ -24,14 +26,21 @@ pub enum KeptOut {
 }
 
 impl Resolver<'_> {
-    /// The constraints of `request` without one of which it fits, each dropped by itself.
+    /// The constraints of `request` without one of which it fits, of those on projects that the proof speaks of; each
+    /// dropped by itself.
     pub(in crate::resolution) fn relaxed(
         &self,
         request: &Request,
         policy: &Policy,
+        spoken_of: &BTreeSet<PackageName>,
     ) -> Result<Vec<Relaxed>, ResolutionError> {
         let mut relaxed = Vec::new();
-        for position in 0..request.constraints.len().min(CONSTRAINTS_TRIED) {
+        let positions = 0..request.constraints.len();
+        let in_question = positions.filter(|position| {
+            let constraint = &request.constraints[*position].requirement;
+            spoken_of.contains(&constraint.name)
+        });
+        for position in in_question.take(CONSTRAINTS_TRIED) {
             let mut without = request.clone();
             let constraint = without.constraints.remove(position);
             let versions = self.versions(&without, policy)?;
@@ -87,7 +96,7 @@ impl Resolver<'_> {
             }
         }
         let means_all = bounds.len() == 1;
-        Ok(match self.resolve(&newest, policy)? {
+        Ok(match self.resolve_with(&newest, policy, Hints::None)? {
             Outcome::Resolution(resolution) => KeptOut::Others(
                 resolution
                     .requested
