@@ -1,6 +1,111 @@
 //! What the two forms of a software bill of materials share: names that follow from the content, and times.
 
+use std::collections::BTreeMap;
+
 use crate::digest;
+use crate::environment::{InstalledDistribution, RecordKind};
+use crate::packaging::{PackageName, Version};
+
+use super::inspection::{ImageFacts, Inspection};
+
+/// What a new image is made of, beside its base.
+#[derive(Debug, Clone)]
+pub struct Composition {
+    /// The base; `None` where it is not known as an image.
+    pub base: Option<ImageFacts>,
+    /// What was installed, by name.
+    pub added: BTreeMap<PackageName, WheelOrigin>,
+    /// What of the base is not there any more, with its version; what was replaced is in `added`, too.
+    pub left: BTreeMap<PackageName, String>,
+}
+
+/// Where an installed distribution comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WheelOrigin {
+    /// Name of the wheel's file.
+    pub file_name: String,
+    /// SHA-256 of the wheel, hexadecimal.
+    pub sha256: String,
+    /// Its address as everybody may see it, without credentials; `None` for a file of the building machine.
+    pub url: Option<String>,
+    /// Address of the index that offered it, likewise.
+    pub index: Option<String>,
+}
+
+/// A distribution that was installed on a base.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddedDistribution {
+    /// Normalized name.
+    pub name: PackageName,
+    /// Version.
+    pub version: Version,
+    /// Path of its `.dist-info` inside the root.
+    pub location: String,
+    /// `Requires-Dist` of its metadata.
+    pub requires_dist: Vec<String>,
+    /// `Requires-Python` of its metadata.
+    pub requires_python: Option<String>,
+    /// `Provides-Extra` of its metadata.
+    pub provides_extra: Vec<String>,
+    /// Where it comes from.
+    pub wheel: WheelOrigin,
+}
+
+/// The environment that comes out where `leaving` leave `base` and `added` come to it, and what is what in it. `image` is
+/// the new image.
+#[must_use]
+pub fn compose(
+    base: &Inspection,
+    leaving: &[PackageName],
+    added: Vec<AddedDistribution>,
+    image: ImageFacts,
+) -> (Inspection, Composition) {
+    let mut result = base.clone();
+    let mut composition = Composition {
+        base: result.image.replace(image),
+        added: BTreeMap::new(),
+        left: BTreeMap::new(),
+    };
+    let distributions = &mut result.environment.distributions;
+    let footprints = &mut result.footprints;
+    let mut take_out = |name: &PackageName| {
+        // Nothing is known of the files of what comes in its place.
+        if let Some(footprints) = footprints.as_mut() {
+            footprints.remove(name);
+        }
+        if let Some(gone) = distributions.remove(name) {
+            composition.left.insert(name.clone(), gone.version_text);
+        }
+    };
+    for name in leaving.iter().chain(added.iter().map(|added| &added.name)) {
+        take_out(name);
+    }
+    for one in added {
+        let installed = InstalledDistribution {
+            name: one.name.clone(),
+            version_text: one.version.to_string(),
+            version: one.version,
+            requires_dist: one.requires_dist,
+            requires_python: one.requires_python,
+            provides_extra: one.provides_extra,
+            import_names: Vec::new(),
+            location: one.location,
+            installer: None,
+            record: RecordKind::DistInfo,
+            editable: None,
+        };
+        distributions.insert(one.name.clone(), installed);
+        composition.added.insert(one.name, one.wheel);
+    }
+    // What conda recorded of a distribution that is gone would be taken for a package that is none.
+    result.environment.conda_packages.retain(|package| {
+        let name = package.name.parse::<PackageName>().ok();
+        name.is_none_or(|name| {
+            !composition.left.contains_key(&name) || composition.added.contains_key(&name)
+        })
+    });
+    (result, composition)
+}
 
 /// The time that stands in a bill of materials.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,14 +1,17 @@
 //! An explanation as a graph in the language of Graphviz (<https://graphviz.org/doc/info/lang.html>).
 //!
-//! The request is an oval, projects are boxes, what the base has is a cylinder, and what cannot be had an octagon. An
+//! The request is an oval, projects are boxes, what the base has is a cylinder, and what cannot be had an octagon. A dashed
+//! edge leads from what moves a distribution of the base to it. An
 //! edge leads from who requires to what is required and bears the number of the fact that says so. Order and ids follow
 //! the facts: the same explanation is the same text.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use crate::packaging::PackageName;
+use crate::packaging::{PackageName, Version};
+use crate::resolution::Resolution;
 use crate::resolution::conflict::{Fact, KeptOut};
+use crate::resolution::solution::Reason;
 
 use super::BaseLabel;
 use super::explanation::Answered;
@@ -50,22 +53,24 @@ pub fn answer(speaker: &Speaker<'_>, answered: &Answered<'_>) -> String {
     graph.node("request", "the request", "oval");
     let pins = resolution.pins();
     let known: BTreeSet<&PackageName> = pins.iter().map(|pin| &pin.name).collect();
-    let changed: BTreeSet<&PackageName> = resolution
+    let from: BTreeMap<&PackageName, &Version> = resolution
         .changed
         .iter()
-        .map(|change| &change.to.name)
+        .map(|change| (&change.to.name, &change.from))
         .collect();
     for pin in &pins {
-        let shape = if changed.contains(&pin.name) {
-            "cylinder"
-        } else {
-            "box"
-        };
-        graph.node(
-            &format!("project {}", pin.name),
-            &format!("{} {}", pin.name, pin.version),
-            shape,
-        );
+        let id = format!("project {}", pin.name);
+        match from.get(&pin.name) {
+            Some(from) => {
+                let label = format!("{} {from} -> {}\nin the base", pin.name, pin.version);
+                graph.node(&id, &label, "cylinder");
+            }
+            None => graph.node(&id, &format!("{} {}", pin.name, pin.version), "box"),
+        }
+    }
+    for removal in &resolution.removed {
+        let label = format!("{} {} leaves\nthe base", removal.name, removal.version);
+        graph.node(&format!("project {}", removal.name), &label, "cylinder");
     }
     for satisfied in resolution.requested.iter().filter(|it| it.held) {
         let name = &satisfied.requirement.name;
@@ -88,6 +93,12 @@ pub fn answer(speaker: &Speaker<'_>, answered: &Answered<'_>) -> String {
             let label = super::text::words::bounds(&requirer.requirement);
             graph.edge(&from, &format!("project {}", pin.name), &label, "solid");
         }
+    }
+    for change in &resolution.changed {
+        graph.reasons(&change.to.name, &change.reasons, resolution);
+    }
+    for removal in &resolution.removed {
+        graph.reasons(&removal.name, &removal.reasons, resolution);
     }
     graph.end()
 }
@@ -137,6 +148,49 @@ impl Graph {
             quoted(to),
             quoted(&broken(label))
         );
+    }
+
+    /// Why an installed distribution cannot stay as it is, as dashed edges: from what moves it to it. That a new version is
+    /// required by what comes in is drawn already.
+    fn reasons(&mut self, name: &PackageName, reasons: &[Reason], resolution: &Resolution) {
+        let to = format!("project {name}");
+        for reason in reasons {
+            match reason {
+                Reason::Required { by, version } => {
+                    let Some(by_name) = &by.name else {
+                        continue;
+                    };
+                    if resolution.pins().iter().any(|pin| pin.name == *by_name) {
+                        continue;
+                    }
+                    let from = format!("project {by_name}");
+                    let version = version
+                        .as_ref()
+                        .map_or_else(String::new, Version::to_string);
+                    self.node(
+                        &from,
+                        &format!("{by_name} {version}\nin the base"),
+                        "cylinder",
+                    );
+                    self.edge(
+                        &from,
+                        &to,
+                        &super::text::words::bounds(&by.requirement),
+                        "dashed",
+                    );
+                }
+                Reason::Requires { requirement, .. } => {
+                    let from = format!("project {}", requirement.name);
+                    self.node(&from, requirement.name.as_ref(), "box");
+                    self.edge(
+                        &from,
+                        &to,
+                        &format!("{name} needed {requirement}"),
+                        "dashed",
+                    );
+                }
+            }
+        }
     }
 
     /// The facts of one explanation; `prefix` keeps the ids of several apart.

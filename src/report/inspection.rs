@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use oci_spec::image::Descriptor;
+
 use crate::environment::{CondaPackage, Environment, Footprint, FoundInterpreter};
+use crate::image::AttachmentKind;
 use crate::packaging::{PackageName, Requirement};
 use crate::resolution::base::requirements_of_extra;
 use crate::transport::Image;
@@ -37,6 +40,46 @@ pub struct ImageFacts {
     pub created: Option<String>,
     /// Its layers, lowest first.
     pub layers: Vec<LayerFacts>,
+    /// What is attached to it; `None` where it is not known or was not asked for.
+    pub attached: Option<Vec<AttachedFacts>>,
+}
+
+/// Something that is attached to an image: a manifest that names the image as its subject.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AttachedFacts {
+    /// What it is, where imgtool attaches such itself.
+    pub kind: Option<AttachmentKind>,
+    /// Its type as its manifest or the list says it; empty where neither does.
+    pub artifact_type: String,
+    /// When it was created, as its annotations say it.
+    pub created: Option<String>,
+    /// Digest of its manifest.
+    pub digest: String,
+    /// Size of its manifest in bytes.
+    pub size: u64,
+}
+
+impl AttachedFacts {
+    /// What a list of referrers says of one.
+    #[must_use]
+    pub fn of(referrer: &Descriptor) -> Self {
+        let artifact_type = referrer
+            .artifact_type()
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        Self {
+            kind: AttachmentKind::of(referrer),
+            artifact_type,
+            created: referrer
+                .annotations()
+                .as_ref()
+                .and_then(|annotations| annotations.get("org.opencontainers.image.created"))
+                .cloned(),
+            digest: referrer.digest().to_string(),
+            size: referrer.size(),
+        }
+    }
 }
 
 /// One layer of an image.
@@ -96,6 +139,7 @@ impl ImageFacts {
             platform,
             created: config.created().clone(),
             layers,
+            attached: None,
         }
     }
 }

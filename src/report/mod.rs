@@ -4,6 +4,7 @@
 
 pub mod annotations;
 pub mod bill_of_materials;
+pub mod building;
 pub mod cache_usage;
 pub mod constraints;
 pub mod cyclonedx;
@@ -11,6 +12,7 @@ pub mod dot;
 pub mod explanation;
 pub mod freeze;
 pub mod inspection;
+pub mod invocation;
 pub mod json;
 pub mod purl;
 pub mod pylock;
@@ -22,8 +24,9 @@ use std::collections::BTreeMap;
 
 use crate::environment::{Environment, Provenance};
 use crate::packaging::PackageName;
+use crate::resolution::candidates::moment;
 
-/// The base of an answer, as reports name it.
+/// On what an answer rests, as reports name it: the base, and where the index ends.
 #[derive(Debug, Clone)]
 pub struct BaseLabel {
     /// The base as a person would write it, such as `tfx:1.16.0`, patterns resolved.
@@ -33,6 +36,16 @@ pub struct BaseLabel {
     /// The layers that brought the metadata of installed distributions, from 0, lowest first: of those that a conflict
     /// names, where the base is an image.
     pub layers: BTreeMap<PackageName, usize>,
+    /// The time at which the index ends for the answer (`--exclude-newer`).
+    pub index_end: Option<jiff::Timestamp>,
+}
+
+impl BaseLabel {
+    /// The time at which the index ends, for people: of midnight in UTC only the day.
+    #[must_use]
+    pub fn index_end(&self) -> Option<String> {
+        self.index_end.map(moment)
+    }
 }
 
 /// Where the knowledge of a base comes from, as the end of a sentence without a full stop; `None` for a folder, which is

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::environment::{CondaPackage, InstalledDistribution};
+use crate::packaging::{PackageName, Version};
 
 use super::inspection::ImageFacts;
 
@@ -31,6 +32,12 @@ pub fn of_distribution(distribution: &InstalledDistribution) -> String {
         &distribution.version_text,
         &[],
     )
+}
+
+/// A wheel: `pkg:pypi/mlflow-skinny@3.1.0`.
+#[must_use]
+pub fn of_wheel(name: &PackageName, version: &Version) -> String {
+    compose("pypi", name.as_ref(), &version.to_string(), &[])
 }
 
 /// A package of conda: `pkg:conda/openssl@3.0.13?build=h7f8727e_0&channel=defaults`.

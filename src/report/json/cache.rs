@@ -53,7 +53,7 @@ pub enum Action {
 /// Where the cache lies, as one JSON document with a final newline.
 #[must_use]
 pub fn dir(folder: &Path) -> String {
-    document(&Folder {
+    super::document(&Folder {
         schema: "imgtool.cache-dir/v1",
         folder: folder.display().to_string(),
     })
@@ -63,7 +63,7 @@ pub fn dir(folder: &Path) -> String {
 #[must_use]
 pub fn usage(action: Action, usage: &CacheUsage) -> String {
     let (files, size) = usage.total();
-    document(&Usage {
+    super::document(&Usage {
         schema: match action {
             Action::Size => "imgtool.cache-size/v1",
             Action::Prune => "imgtool.cache-prune/v1",
@@ -82,10 +82,4 @@ pub fn usage(action: Action, usage: &CacheUsage) -> String {
             .collect(),
         total: Total { files, size },
     })
-}
-
-fn document<T: Serialize>(shape: &T) -> String {
-    let mut text = serde_json::to_string_pretty(shape).unwrap_or_default();
-    text.push('\n');
-    text
 }

@@ -99,7 +99,7 @@ pub fn list(catalog: &Catalog) -> String {
                 .collect(),
         })
         .collect();
-    document(&List {
+    super::document(&List {
         schema: "imgtool.catalog-list/v1",
         families,
     })
@@ -127,7 +127,7 @@ pub fn show(snapshot: &Snapshot, is_read: bool) -> String {
             installer: found.installer.as_deref(),
         })
         .collect();
-    document(&Show {
+    super::document(&Show {
         schema: "imgtool.catalog-show/v1",
         reference: &snapshot.base,
         source: if is_read { "directory" } else { "snapshot" },
@@ -140,12 +140,6 @@ pub fn show(snapshot: &Snapshot, is_read: bool) -> String {
         notes: &snapshot.notes,
         distributions,
     })
-}
-
-fn document<T: Serialize>(shape: &T) -> String {
-    let mut text = serde_json::to_string_pretty(shape).unwrap_or_default();
-    text.push('\n');
-    text
 }
 
 #[cfg(test)]

@@ -3,13 +3,14 @@
 use serde::Serialize;
 
 use crate::report::explanation::Answered;
+use crate::report::invocation::Invocation;
 use crate::report::text;
 use crate::report::text::facts::Speaker;
-use crate::resolution::Conflict;
 use crate::resolution::conflict::KeptOut;
-use crate::resolution::request::Request;
+use crate::resolution::{Conflict, Policy};
 
 use super::facts::{self, BesidesLine, FactLine};
+use super::solution::{Changed, Removed};
 
 /// The answer.
 #[derive(Debug, Default, Serialize)]
@@ -34,6 +35,14 @@ struct Explain {
     behind: Vec<Behind>,
     /// What must be added, and who needs it; empty where the request does not fit.
     added: Vec<Added>,
+    /// What of the base gets another version, and why; empty where the request does not fit.
+    changed: Vec<Changed>,
+    /// What leaves the base, and why; empty where the request does not fit.
+    removed: Vec<Removed>,
+    /// The time, RFC 3339, from which on files of the index were left out; null where there is none.
+    exclude_newer: Option<String>,
+    /// Whether changes of the base that would help were searched to the end; null where the request fits.
+    searched: Option<bool>,
     /// What a person should know.
     warnings: Vec<String>,
 }
@@ -80,12 +89,13 @@ struct By {
 #[must_use]
 pub fn conflict(
     conflict: &Conflict,
-    request: &Request,
+    policy: &Policy,
+    invocation: &Invocation,
     requested: &[String],
     speaker: &Speaker<'_>,
     warnings: &[String],
 ) -> String {
-    document(&Explain {
+    super::document(&Explain {
         schema: SCHEMA,
         solvable: false,
         base: speaker.base.reference.clone(),
@@ -100,7 +110,9 @@ pub fn conflict(
                 reason: obstacle.to_string(),
             })
             .collect(),
-        would_fit: text::conflict::ways_out(conflict, request, speaker.base),
+        would_fit: text::conflict::ways_out(conflict, policy, invocation, speaker.base),
+        exclude_newer: speaker.base.index_end.map(|end| end.to_string()),
+        searched: Some(conflict.is_searched),
         warnings: warnings.to_vec(),
         ..Explain::default()
     })
@@ -138,7 +150,8 @@ pub fn answer(
             others,
         }
     });
-    let added = answered.resolution.added.iter().map(|added| Added {
+    let resolution = answered.resolution;
+    let added = resolution.added.iter().map(|added| Added {
         name: added.name.to_string(),
         version: added.version.to_string(),
         required_by: added
@@ -150,22 +163,19 @@ pub fn answer(
             })
             .collect(),
     });
-    document(&Explain {
+    super::document(&Explain {
         schema: SCHEMA,
         solvable: true,
         base: speaker.base.reference.clone(),
         requested: requested.to_vec(),
         behind: behind.collect(),
         added: added.collect(),
+        changed: resolution.changed.iter().map(Changed::of).collect(),
+        removed: resolution.removed.iter().map(Removed::of).collect(),
+        exclude_newer: speaker.base.index_end.map(|end| end.to_string()),
         warnings: warnings.to_vec(),
         ..Explain::default()
     })
 }
 
 const SCHEMA: &str = "imgtool.explain/v1";
-
-fn document(shape: &Explain) -> String {
-    let mut text = serde_json::to_string_pretty(shape).unwrap_or_default();
-    text.push('\n');
-    text
-}

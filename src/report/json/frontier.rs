@@ -9,7 +9,7 @@ use crate::resolution::base::BrokenRequirement;
 use crate::resolution::frontier::{Frontier, Row};
 
 use super::solution::{PolicyShape, Solution, Violation};
-use super::v1::{Base, document};
+use super::v1::Base;
 
 /// The answer of `imgtool resolve --frontier`.
 #[derive(Debug, Serialize)]
@@ -17,6 +17,8 @@ struct FrontierShape {
     /// Always `imgtool.frontier/v1`.
     schema: &'static str,
     base: Base,
+    /// The time, RFC 3339, from which on files of the index were left out; null where there is none.
+    exclude_newer: Option<String>,
     policy: PolicyShape,
     /// The projects that are compared.
     projects: Vec<Project>,
@@ -68,9 +70,10 @@ pub fn frontier(
         .iter()
         .map(Some)
         .chain(std::iter::repeat(None));
-    document(&FrontierShape {
+    super::document(&FrontierShape {
         schema: "imgtool.frontier/v1",
         base: Base::of(base, environment),
+        exclude_newer: base.index_end.map(|end| end.to_string()),
         policy: PolicyShape::of(policy),
         projects: frontier
             .projects

@@ -6,9 +6,10 @@ use serde::Serialize;
 use crate::environment::{
     CondaPackage, FoundInterpreter, InstalledDistribution, InterpreterKind, Provenance, RecordKind,
 };
+use crate::image::AttachmentKind;
 use crate::packaging::PackageName;
 use crate::packaging::tags::Libc;
-use crate::report::inspection::{ImageFacts, Inspection, LayerFacts};
+use crate::report::inspection::{AttachedFacts, ImageFacts, Inspection, LayerFacts};
 use crate::report::{BaseLabel, provenance_note};
 
 #[derive(Serialize)]
@@ -27,6 +28,8 @@ struct Inspect<'a> {
     conda_packages: Vec<Conda<'a>>,
     /// Lowest first.
     layers: Vec<Layer<'a>>,
+    /// In the order of kind, type and digest; null where it is not known.
+    attached: Option<Vec<Attached<'a>>>,
     /// Null unless sizes were asked for.
     total: Option<Total>,
     /// One sentence each.
@@ -163,6 +166,18 @@ struct Layer<'a> {
 }
 
 #[derive(Serialize)]
+struct Attached<'a> {
+    /// `sbom`, `provenance` or `lock`; null for what imgtool attaches to no image.
+    kind: Option<&'static str>,
+    artifact_type: &'a str,
+    /// Of its manifest.
+    digest: &'a str,
+    /// Of its manifest, bytes.
+    size: u64,
+    created: Option<&'a str>,
+}
+
+#[derive(Serialize)]
 struct Total {
     /// Bytes.
     size: u64,
@@ -225,12 +240,15 @@ pub fn inspect(found: &Inspection) -> String {
                 layer_shape(layer, brought.map(count))
             })
             .collect(),
+        attached: found
+            .image
+            .as_ref()
+            .and_then(|image| image.attached.as_ref())
+            .map(|attached| attached.iter().map(attached_shape).collect()),
         total: total(found),
         notes: found.notes(),
     };
-    let mut text = serde_json::to_string_pretty(&shape).unwrap_or_default();
-    text.push('\n');
-    text
+    super::document(&shape)
 }
 
 fn base_shape<'a>(
@@ -386,6 +404,16 @@ fn layer_shape(layer: &LayerFacts, distributions: Option<usize>) -> Layer<'_> {
         size: layer.size,
         created_by: layer.created_by.as_deref(),
         distributions,
+    }
+}
+
+fn attached_shape(attached: &AttachedFacts) -> Attached<'_> {
+    Attached {
+        kind: attached.kind.map(AttachmentKind::name),
+        artifact_type: &attached.artifact_type,
+        digest: &attached.digest,
+        size: attached.size,
+        created: attached.created.as_deref(),
     }
 }
 

@@ -204,7 +204,7 @@ fn hashes(added: &Addition) -> Vec<String> {
 }
 
 impl Changed {
-    fn of(change: &Change) -> Self {
+    pub(super) fn of(change: &Change) -> Self {
         Self {
             name: change.to.name.to_string(),
             from: change.from.to_string(),
@@ -220,7 +220,7 @@ impl Changed {
 }
 
 impl Removed {
-    fn of(removal: &Removal) -> Self {
+    pub(super) fn of(removal: &Removal) -> Self {
         Self {
             name: removal.name.to_string(),
             version: removal.version.to_string(),

@@ -21,6 +21,8 @@ pub struct Resolve {
     /// Whether the request fits.
     solvable: bool,
     base: Base,
+    /// The time, RFC 3339, from which on files of the index were left out; null where there is none.
+    exclude_newer: Option<String>,
     /// What was asked for; `version` is null where the request does not fit.
     requested: Vec<Requested>,
     /// What must be added to the base; empty where the request does not fit.
@@ -51,6 +53,8 @@ pub struct Resolve {
     obstacles: Vec<Fixed>,
     /// Distributions of the base of which the removal of one would let the request fit.
     removals: Vec<String>,
+    /// Whether changes and removals that would help were searched to the end; null where the request fits.
+    searched: Option<bool>,
     /// What the base violates by itself.
     base_violations: Vec<Violation>,
     /// What a person should know before using the answer.
@@ -171,18 +175,12 @@ pub fn resolve(
                 .map(|(name, obstacle)| Fixed::of(name.as_ref(), obstacle))
                 .collect(),
             removals: conflict.removals.iter().map(ToString::to_string).collect(),
+            searched: Some(conflict.is_searched),
             base_violations: Violation::list(&conflict.broken_base),
             ..Resolve::new(false, policy, base, environment, warnings)
         },
     };
-    document(&shape)
-}
-
-/// One JSON document with a final newline.
-pub(super) fn document(shape: &impl Serialize) -> String {
-    let mut text = serde_json::to_string_pretty(shape).unwrap_or_default();
-    text.push('\n');
-    text
+    super::document(&shape)
 }
 
 impl Resolve {
@@ -198,6 +196,7 @@ impl Resolve {
             schema: "imgtool.resolve/v1",
             solvable,
             base: Base::of(base, environment),
+            exclude_newer: base.index_end.map(|end| end.to_string()),
             requested: Vec::new(),
             added: Vec::new(),
             changed: Vec::new(),
@@ -213,6 +212,7 @@ impl Resolve {
             smallest_change: None,
             obstacles: Vec::new(),
             removals: Vec::new(),
+            searched: None,
             base_violations: Vec::new(),
             warnings: warnings.to_vec(),
         }

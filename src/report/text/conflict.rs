@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use crate::environment::Environment;
 use crate::packaging::{PackageName, Requirement, Version};
 use crate::report::BaseLabel;
+use crate::report::invocation::Invocation;
 use crate::resolution::candidates::Exclusion;
 use crate::resolution::conflict::{Besides, Fact, Fitting};
 use crate::resolution::request::{Request, Requested};
@@ -29,6 +30,7 @@ pub fn conflict(
     conflict: &Conflict,
     request: &Request,
     policy: &Policy,
+    invocation: &Invocation,
     base: &BaseLabel,
     environment: &Environment,
 ) -> String {
@@ -75,7 +77,7 @@ pub fn conflict(
         text,
         "{HEADING}What would fit{HEADING:#} (found by solving)"
     );
-    for sentence in ways_out(conflict, request, base) {
+    for sentence in ways_out(conflict, policy, invocation, base) {
         let _ = writeln!(text, "  {sentence}");
     }
     text.push_str(&footer(base, environment));
@@ -128,7 +130,12 @@ fn is_about_the_base(fact: &Fact) -> bool {
 /// What would fit: each relaxation of the request, and each change of the base, that helps; or that none does.
 /// A sentence each, without a full stop.
 #[must_use]
-pub fn ways_out(conflict: &Conflict, request: &Request, base: &BaseLabel) -> Vec<String> {
+pub fn ways_out(
+    conflict: &Conflict,
+    policy: &Policy,
+    invocation: &Invocation,
+    base: &BaseLabel,
+) -> Vec<String> {
     let projects: BTreeSet<&PackageName> = conflict
         .fitting
         .iter()
@@ -138,7 +145,7 @@ pub fn ways_out(conflict: &Conflict, request: &Request, base: &BaseLabel) -> Vec
     let mut sentences: Vec<String> = conflict
         .fitting
         .iter()
-        .filter_map(|fitting| fitting_sentence(fitting, base, with_others))
+        .filter_map(|fitting| fitting_sentence(fitting, invocation, base, with_others))
         .collect();
     // Several requirements on one project have one answer.
     sentences.dedup();
@@ -189,13 +196,19 @@ pub fn ways_out(conflict: &Conflict, request: &Request, base: &BaseLabel) -> Vec
             "the request as it is, where {} of the base {verb} ({}): {}",
             words::count(moves.len(), "distribution"),
             words::list(&moves, CHANGES_SHOWN),
-            command(request, base, "--policy minimal")
+            invocation.under(base, "minimal", &[])
         ));
     }
     for name in conflict.removals.iter().take(FITTING_SHOWN) {
         sentences.push(format!(
             "the request as it is, without {name} in the base: {}",
-            command(request, base, &format!("--allow-remove {name}"))
+            match policy.aim {
+                Aim::Hold =>
+                    invocation.under(base, "minimal", &[("--allow-remove", name.as_ref())]),
+                Aim::Minimal | Aim::Upgrade => {
+                    invocation.with(base, &[("--allow-remove", name.as_ref())])
+                }
+            }
         ));
     }
     if sentences.is_empty() {
@@ -203,6 +216,15 @@ pub fn ways_out(conflict: &Conflict, request: &Request, base: &BaseLabel) -> Vec
             [one] => format!("no version of {}", with_extras(&one.requested)),
             _ => "nothing, whichever of the requirements is left without bounds".to_owned(),
         });
+    }
+    if !conflict.is_searched {
+        sentences.push(format!(
+            "whether changes of the base would help was not searched to the end: {} tells",
+            match policy.aim {
+                Aim::Hold => invocation.under(base, "minimal", &[]),
+                Aim::Minimal | Aim::Upgrade => invocation.same("explain", base),
+            }
+        ));
     }
     sentences
 }
@@ -216,44 +238,6 @@ fn constraint(constraint: &Requested) -> String {
     }
 }
 
-/// The command line that asks for the same with `option`.
-fn command(request: &Request, base: &BaseLabel, option: &str) -> String {
-    let mut words = vec!["imgtool resolve".to_owned(), base.reference.clone()];
-    let mut files: Vec<String> = Vec::new();
-    let mut add_file = |flag: &str, origin: &str| {
-        let file = origin.rsplit_once(':').map_or(origin, |(file, _)| file);
-        let word = format!("{flag} {}", quoted(file));
-        if !files.contains(&word) {
-            files.push(word);
-        }
-    };
-    for requested in &request.requirements {
-        match &requested.origin {
-            None => words.push(quoted(&requested.requirement.to_string())),
-            Some(origin) => add_file("-r", origin),
-        }
-    }
-    for constraint in &request.constraints {
-        if let Some(origin) = &constraint.origin {
-            add_file("-c", origin);
-        }
-    }
-    words.extend(files);
-    words.push(option.to_owned());
-    words.join(" ")
-}
-
-/// A word of a command line, in quotes where a shell would not leave it alone.
-fn quoted(word: &str) -> String {
-    let is_plain =
-        |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/' | ':' | '=' | '+');
-    if !word.is_empty() && word.chars().all(is_plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
-    }
-}
-
 fn with_extras(requirement: &Requirement) -> String {
     let extras: Vec<String> = requirement.extras.iter().map(ToString::to_string).collect();
     if extras.is_empty() {
@@ -263,7 +247,12 @@ fn with_extras(requirement: &Requirement) -> String {
     }
 }
 
-fn fitting_sentence(fitting: &Fitting, base: &BaseLabel, with_others: bool) -> Option<String> {
+fn fitting_sentence(
+    fitting: &Fitting,
+    invocation: &Invocation,
+    base: &BaseLabel,
+    with_others: bool,
+) -> Option<String> {
     let version = fitting.version.as_ref()?;
     let asked = with_extras(&fitting.requested);
     let beside = if with_others {
@@ -277,8 +266,8 @@ fn fitting_sentence(fitting: &Fitting, base: &BaseLabel, with_others: bool) -> O
         format!("{asked} {version}, the newest that fits{beside}")
     } else {
         format!(
-            "{asked} {version}, the newest that fits: imgtool resolve {} '{asked}=={version}'",
-            base.reference
+            "{asked} {version}, the newest that fits: {}",
+            invocation.asking(base, &format!("{asked}=={version}"))
         )
     })
 }

@@ -7,6 +7,7 @@ use anstyle::Style;
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::environment::{CondaPackage, FoundInterpreter, InstalledDistribution, InterpreterKind};
+use crate::image::AttachmentKind;
 use crate::packaging::PackageName;
 use crate::report::inspection::{ImageFacts, Inspection, LayerFacts};
 use crate::report::snapshot_note;
@@ -59,6 +60,9 @@ pub fn inspect(found: &Inspection, shown: Shown, width: Option<usize>) -> String
         && let Some(image) = &found.image
     {
         layers(&mut text, image, &found.distributions_by_layer(), width);
+    }
+    if let Some(image) = &found.image {
+        attached(&mut text, image, width);
     }
     if !environment.distributions.is_empty() {
         text.push('\n');
@@ -367,12 +371,44 @@ fn layers(
     ));
 }
 
+/// What is attached to the image, where that is anything.
+fn attached(text: &mut String, image: &ImageFacts, width: Option<usize>) {
+    let attached = image.attached.as_deref().unwrap_or_default();
+    if attached.is_empty() {
+        return;
+    }
+    let rows: Vec<Vec<String>> = attached
+        .iter()
+        .map(|one| {
+            let kind = one.kind.map_or("other", AttachmentKind::name);
+            vec![
+                kind.to_owned(),
+                short(&one.digest),
+                one_line(&one.artifact_type),
+            ]
+        })
+        .collect();
+    text.push('\n');
+    text.push_str(&columns(
+        &[
+            ("attached", Align::Left),
+            ("digest", Align::Left),
+            ("type", Align::Remark),
+        ],
+        &rows,
+        None,
+        width,
+    ));
+}
+
 /// The beginning of the blob's hash, or of the uncompressed archive's where the blob has none.
 fn short_digest(layer: &LayerFacts) -> String {
-    let digest = layer.digest.as_ref().unwrap_or(&layer.diff_id);
-    let hash = digest
-        .split_once(':')
-        .map_or(digest.as_str(), |(_, hash)| hash);
+    short(layer.digest.as_ref().unwrap_or(&layer.diff_id))
+}
+
+/// The beginning of a digest's hash.
+fn short(digest: &str) -> String {
+    let hash = digest.split_once(':').map_or(digest, |(_, hash)| hash);
     one_line(&hash.chars().take(SHORT_DIGEST).collect::<String>())
 }
 

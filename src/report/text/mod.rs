@@ -1,5 +1,6 @@
 //! Text for people.
 
+pub mod build;
 pub mod cache;
 pub mod catalog;
 pub mod changes;
@@ -41,6 +42,9 @@ pub fn footer(base: &BaseLabel, environment: &Environment) -> String {
         environment.interpreter.version,
         words::count(environment.distributions.len(), "distribution"),
     );
+    if let Some(end) = base.index_end() {
+        let _ = writeln!(text, "{ASIDE}Index: files uploaded before {end}.{ASIDE:#}");
+    }
     if let Some(note) = provenance_note(environment) {
         let _ = writeln!(text, "{ASIDE}Read {note}.{ASIDE:#}");
     }

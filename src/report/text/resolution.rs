@@ -136,7 +136,7 @@ fn what_it_takes(resolution: &Resolution) -> String {
     format!("{}{proven}", parts.join(", "))
 }
 
-fn why(required_by: &[Requirer]) -> String {
+pub(super) fn why(required_by: &[Requirer]) -> String {
     // One that requires it several times is named once, with all bounds.
     let mut requirers: Vec<(String, Vec<String>)> = Vec::new();
     for requirer in required_by {
