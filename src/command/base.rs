@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tempfile::TempPath;
+
 use crate::catalog::snapshot::Snapshot;
 use crate::catalog::{Catalog, Entry};
 use crate::environment::{
@@ -21,11 +23,11 @@ use crate::package_index::Clock;
 use crate::report::BaseLabel;
 use crate::report::inspection::ImageFacts;
 use crate::rootfs::{DirectoryRoot, LayerProgress, RootFs, Silent};
-use crate::transport::TransportError;
 use crate::transport::layout::packed_image;
 use crate::transport::platform::OciPlatform;
 use crate::transport::reference::{BaseReference, ImageReference, ReferenceError, VersionPattern};
 use crate::transport::registry::{RegistryClient, RegistrySettings};
+use crate::transport::{Image, TransportError};
 
 use super::image::{self, mirrored, select_tag};
 use super::snapshot::{check_python, environment_of};
@@ -36,6 +38,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How a base is opened.
 #[derive(Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each of them is asked for by another verb"
+)]
 pub struct BaseSettings {
     /// The interpreter that is wanted, by version or path, where the base has several.
     pub python: Option<String>,
@@ -57,6 +63,12 @@ pub struct BaseSettings {
     pub lists_interpreters: bool,
     /// Whether it is read what the root's pip is told.
     pub reads_pip_settings: bool,
+    /// Whether nothing but an image will do: no snapshot stands in for one then, and a folder is an error.
+    pub needs_image: bool,
+    /// Folder for what is too large for memory, where there is no cache.
+    pub temporary: PathBuf,
+    /// Whether it is asked what is attached to an image.
+    pub lists_attached: bool,
 }
 
 impl Default for BaseSettings {
@@ -73,6 +85,9 @@ impl Default for BaseSettings {
             progress: Arc::new(Silent),
             lists_interpreters: false,
             reads_pip_settings: false,
+            needs_image: false,
+            temporary: PathBuf::from("/var/tmp"),
+            lists_attached: false,
         }
     }
 }
@@ -111,8 +126,12 @@ pub struct OpenBase {
     pub interpreters: Vec<FoundInterpreter>,
     /// What the pip of the root is told, where that was asked for.
     pub pip_settings: Option<PipSettings>,
-    /// The image, where it is one.
+    /// What the image says of itself, where it is one.
     pub image: Option<ImageFacts>,
+    /// The image, where it is one.
+    pub opened: Option<Image>,
+    /// The file that its layers were copied to, where they would have come only once; it goes away with this value.
+    pub spooled: Option<TempPath>,
     /// What is worth knowing about the way here.
     pub talk: Vec<Talk>,
 }
@@ -127,12 +146,16 @@ pub fn open(reference: &str, settings: &BaseSettings) -> Result<OpenBase, Comman
         BaseReference::Catalog { family, version } => {
             open_catalog(&catalog, &family, &version, reference, settings)
         }
+        BaseReference::Directory(_) if settings.needs_image => {
+            Err(CommandError::NoImage(reference.to_owned()))
+        }
         BaseReference::Directory(path) => open_folder(&path, reference, settings),
         BaseReference::Image(image) => {
             let label = BaseLabel {
                 reference: reference.to_owned(),
                 asked: reference.to_owned(),
                 layers: BTreeMap::new(),
+                index_end: None,
             };
             image::open(&image, label, settings)
         }
@@ -194,12 +217,15 @@ fn open_folder(
             reference: reference.to_owned(),
             asked: reference.to_owned(),
             layers: BTreeMap::new(),
+            index_end: None,
         },
         environment,
         root: Some(Box::new(root)),
         interpreters,
         pip_settings,
         image: None,
+        opened: None,
+        spooled: None,
         talk,
     })
 }
@@ -220,11 +246,19 @@ fn open_catalog(
     settings: &BaseSettings,
 ) -> Result<OpenBase, CommandError> {
     let known = catalog.select(family, version);
-    if settings.snapshot || settings.registry.http.offline {
+    let wants_snapshot = settings.snapshot || settings.registry.http.offline;
+    if wants_snapshot && !settings.needs_image {
         return open_snapshot(known?, asked, settings, Vec::new());
+    }
+    if settings.snapshot {
+        return Err(CommandError::NoImage(format!("the snapshot of {asked}")));
     }
     let repository = catalog.family(family)?.repository();
     match ask_registry(repository, version, settings)? {
+        Live::OutOfReach(reason) if settings.needs_image => {
+            let name = format!("{repository}:{version}");
+            Err(CommandError::OutOfReach { name, reason })
+        }
         Live::OutOfReach(reason) => {
             let talk = Talk::Note(format!(
                 "the image cannot be asked for, so the snapshot stands in for it: {reason} (`--snapshot` does not ask)"
@@ -234,7 +268,8 @@ fn open_catalog(
         Live::Image { tag, digest } => {
             let base = format!("{family}:{tag}");
             let of_this_tag = known.ok().filter(|entry| entry.base() == base);
-            if let Some(entry) = of_this_tag
+            if !settings.needs_image
+                && let Some(entry) = of_this_tag
                 && is_exact(
                     &entry.snapshot()?,
                     &digest,
@@ -250,6 +285,7 @@ fn open_catalog(
                 reference: base,
                 asked: asked.to_owned(),
                 layers: BTreeMap::new(),
+                index_end: None,
             };
             let reference = ImageReference::Registry {
                 reference: image::parse(&format!("{repository}:{tag}"))?,
@@ -354,12 +390,15 @@ fn open_snapshot(
             reference: entry.base().to_owned(),
             asked: asked.to_owned(),
             layers: BTreeMap::new(),
+            index_end: None,
         },
         environment,
         root: None,
         interpreters: Vec::new(),
         pip_settings: None,
         image: None,
+        opened: None,
+        spooled: None,
         talk,
     })
 }

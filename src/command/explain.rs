@@ -43,6 +43,7 @@ pub fn run(settings: &ExplainSettings) -> Result<Answer, CommandError> {
         policy,
         ..
     } = &posed;
+    let invocation = &settings.question.invocation;
     let index = posed.index(&settings.question.clock)?;
     let resolver = Resolver::new(environment, &index);
     let outcome = resolver.resolve(request, policy)?;
@@ -79,12 +80,17 @@ pub fn run(settings: &ExplainSettings) -> Result<Answer, CommandError> {
     let (data, status) = match &outcome {
         Outcome::Conflict(conflict) => {
             let data = match settings.format {
-                Format::Text => {
-                    text::conflict::conflict(conflict, request, policy, &label, environment)
-                }
-                Format::Json => {
-                    json::explain::conflict(conflict, request, &requested, &speaker, &warnings)
-                }
+                Format::Text => text::conflict::conflict(
+                    conflict,
+                    request,
+                    policy,
+                    invocation,
+                    &label,
+                    environment,
+                ),
+                Format::Json => json::explain::conflict(
+                    conflict, policy, invocation, &requested, &speaker, &warnings,
+                ),
                 Format::Dot => dot::conflict(&speaker, &conflict.facts),
             };
             (data, ExitStatus::No)

@@ -1,7 +1,8 @@
 //! Files that the user names: read whole, written whole or not at all.
 
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use crate::transport::new_file;
 
 use super::CommandError;
 
@@ -53,65 +54,13 @@ pub fn write_text(path: &Path, text: &str) -> Result<(), CommandError> {
             ),
         });
     }
-    let write = || -> std::io::Result<()> {
-        let existing = std::fs::metadata(path).ok();
-        if existing
-            .as_ref()
-            .is_some_and(|existing| !existing.is_file() && !existing.is_dir())
-        {
-            return std::fs::OpenOptions::new()
-                .write(true)
-                .open(path)?
-                .write_all(text.as_bytes());
-        }
-        let target = target_of(path);
-        let folder = match target.parent() {
-            Some(folder) if folder != Path::new("") => folder,
-            _ => Path::new("."),
-        };
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".imgtool-");
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt as _;
-            // What `open` would have given a new file; the umask is taken off when it is created.
-            builder.permissions(std::fs::Permissions::from_mode(0o666));
-        }
-        let mut file = builder.tempfile_in(folder).map_err(without_path)?;
-        file.write_all(text.as_bytes())?;
-        file.as_file().sync_data()?;
-        if let Some(existing) = existing {
-            file.as_file().set_permissions(existing.permissions())?;
-        }
-        file.persist(&target).map_err(|error| error.error)?;
-        Ok(())
-    };
-    write().map_err(|error| CommandError::WriteFile {
+    let failed = |error| CommandError::WriteFile {
         path: path.to_owned(),
         error,
+    };
+    new_file::write(path, failed, |out| {
+        out.write_all(text.as_bytes()).map_err(failed)
     })
-}
-
-/// Where writing to `path` ends up. A symbolic link stays one: what it points to is replaced, or made.
-fn target_of(path: &Path) -> PathBuf {
-    let mut target = path.to_owned();
-    // As many as Linux follows; a longer chain, or a circle, fails when it is opened.
-    for _ in 0..40 {
-        let Ok(link) = std::fs::read_link(&target) else {
-            break;
-        };
-        target = target.parent().unwrap_or(Path::new("")).join(link);
-    }
-    target
-}
-
-/// The error alone: `tempfile` adds the name of the temporary file, which says nothing to anybody.
-fn without_path(error: std::io::Error) -> std::io::Error {
-    let text = error.to_string();
-    match text.split_once(" at path \"") {
-        Some((reason, _)) => std::io::Error::new(error.kind(), reason.to_owned()),
-        None => error,
-    }
 }
 
 #[cfg(test)]

@@ -12,9 +12,10 @@ use crate::environment::{
     Environment, EnvironmentError, FoundInterpreter, PipPlaces, PipSettings, Provenance, Search,
     files_named_by_variables, home_of, list_interpreters, read_pip_settings, read_root,
 };
+use crate::http::HttpError;
 use crate::packaging::Version;
 use crate::report::BaseLabel;
-use crate::report::inspection::ImageFacts;
+use crate::report::inspection::{AttachedFacts, ImageFacts};
 use crate::rootfs::retention::{Retention, retention};
 use crate::rootfs::{
     InventoryCache, Limits, Overlay, ReadImage, ReadSettings, WantedFiles, read_image,
@@ -22,10 +23,12 @@ use crate::rootfs::{
 use crate::transport::engine::PATIENCE;
 use crate::transport::open::OpenSettings;
 use crate::transport::reference::{ImageReference, VersionPattern};
+use crate::transport::referrers;
 use crate::transport::registry::RegistryClient;
 use crate::transport::{Image, OpenedImage, TransportError};
 
 use super::base::{BaseSettings, Mirror, OpenBase};
+use super::spool;
 use super::{CommandError, Talk};
 
 /// How often layers are read again because a file that turned out to matter was not kept. A file leads to the next in
@@ -50,18 +53,13 @@ pub(super) fn open(
     label: BaseLabel,
     settings: &BaseSettings,
 ) -> Result<OpenBase, CommandError> {
+    let spooled = if settings.needs_image {
+        spool::spool(reference, settings)?
+    } else {
+        None
+    };
+    let reference = spooled.as_ref().map_or(reference, |(spooled, _)| spooled);
     let client = RegistryClient::new(settings.registry.clone());
-    let from_registry = |reference: &Reference, pattern: Option<&VersionPattern>| {
-        let reference = mirrored(reference, &settings.mirrors)?;
-        let reference = chosen(&client, reference, pattern)?;
-        client.open(&reference).map(OpenedImage::Image)
-    };
-    let open_settings = OpenSettings {
-        platform: settings.registry.platform.clone(),
-        program_path: settings.program_path.clone(),
-        engine_patience: PATIENCE,
-        registry: &from_registry,
-    };
     let cache = settings
         .cache_dir
         .as_deref()
@@ -77,7 +75,7 @@ pub(super) fn open(
         MOST_READS_AGAIN
     };
     loop {
-        let opened = crate::transport::open::open(reference, &open_settings)?;
+        let opened = open_image(reference, &client, settings)?;
         // The image may name files that nothing in their own names tells to keep. Where its configuration comes after
         // its layers, they are read a second time.
         let named = match &opened {
@@ -120,6 +118,18 @@ pub(super) fn open(
             .flat_map(InventoryCache::warnings)
             .map(Talk::Warning)
             .collect();
+        let mut facts = ImageFacts::of(&image);
+        if settings.lists_attached {
+            match attached(&image) {
+                Ok(attached) => facts.attached = attached,
+                // Without the network nobody expects to hear of it.
+                Err(TransportError::Http(HttpError::Offline { .. })) => {}
+                Err(error) => talk.push(Talk::Note(format!(
+                    "it is not known what is attached to the image: {}",
+                    error.with_cause()
+                ))),
+            }
+        }
         talk.push(Talk::Detail(format!(
             "registry requests: {}",
             client.requests_made()
@@ -127,13 +137,52 @@ pub(super) fn open(
         return Ok(OpenBase {
             label,
             environment,
-            image: Some(ImageFacts::of(&image)),
+            image: Some(facts),
+            opened: Some(image),
+            spooled: spooled.map(|(_, file)| file),
             root: Some(Box::new(root)),
             interpreters,
             pip_settings,
             talk,
         });
     }
+}
+
+/// Opens the image that `reference` means, without reading its layers.
+///
+/// # Errors
+/// When the image cannot be had or its documents not be read.
+pub(super) fn open_image(
+    reference: &ImageReference,
+    client: &RegistryClient,
+    settings: &BaseSettings,
+) -> Result<OpenedImage, TransportError> {
+    let from_registry = |reference: &Reference, pattern: Option<&VersionPattern>| {
+        let reference = mirrored(reference, &settings.mirrors)?;
+        let reference = chosen(client, reference, pattern)?;
+        client.open(&reference).map(OpenedImage::Image)
+    };
+    let open_settings = OpenSettings {
+        platform: settings.registry.platform.clone(),
+        program_path: settings.program_path.clone(),
+        engine_patience: PATIENCE,
+        registry: &from_registry,
+    };
+    crate::transport::open::open(reference, &open_settings)
+}
+
+/// What is attached to an image, in an order that does not depend on that of its registry.
+fn attached(image: &Image) -> Result<Option<Vec<AttachedFacts>>, TransportError> {
+    let found = referrers::list(image, None)?;
+    Ok(found.map(|found| {
+        let mut facts: Vec<AttachedFacts> = found.iter().map(AttachedFacts::of).collect();
+        // Kinds that imgtool knows come first.
+        facts.sort_by(|a, b| {
+            let key = |one: &AttachedFacts| (one.kind.is_none(), one.kind);
+            key(a).cmp(&key(b)).then_with(|| a.cmp(b))
+        });
+        facts
+    }))
 }
 
 /// Whether the image cannot be opened a second time.

@@ -2,7 +2,9 @@
 //!
 //! This is the one place that classifies errors, adds hints and picks the exit status.
 
+pub mod attached;
 pub mod base;
+pub mod build;
 pub mod cache;
 pub mod catalog;
 pub mod explain;
@@ -11,27 +13,34 @@ pub mod file;
 mod image;
 mod image_config;
 pub mod inspect;
+pub mod lock;
 mod mlflow;
 mod preflight;
 pub mod question;
+pub mod recipe;
 pub mod request;
 pub mod resolve;
 pub mod resolve_output;
 pub mod snapshot;
 pub mod snapshot_index;
+mod spool;
 
 use std::path::PathBuf;
 
 use crate::catalog::CatalogError;
-use crate::environment::EnvironmentError;
-use crate::http::HttpError;
+use crate::environment::{EnvironmentError, SchemeError};
+use crate::image::ImageError;
+use crate::layer::{AssembleError, BytecodeError, LayerWriteError, WheelError};
 use crate::package_index::IndexError;
 use crate::packaging::requirement::{RequirementError, presentable};
+use crate::plan::{LockDifference, LockError, PinsError, RecipeError};
 use crate::report::requirements::MissingHash;
 use crate::resolution::ResolutionError;
 use crate::rootfs::LayerError;
 use crate::transport::TransportError;
+use crate::transport::platform::OciPlatform;
 use crate::transport::reference::ReferenceError;
+use crate::transport::target::TargetError;
 
 use cache::CacheError;
 pub use preflight::PolicyError;
@@ -91,6 +100,112 @@ pub enum CommandError {
     /// The layers of the image cannot be read.
     #[error(transparent)]
     Layers(#[from] LayerError),
+    /// An image is needed, and this is none.
+    #[error("{0} is no image, and only an image can be built on")]
+    NoImage(String),
+    /// The image that a name of the catalog means is needed, and its registry cannot be asked.
+    #[error("the image {name} cannot be asked for: {reason}")]
+    OutOfReach {
+        /// The image.
+        name: String,
+        /// Why not.
+        reason: String,
+    },
+    /// A recipe that is to be built exactly as it is locked has no lock.
+    #[error("there is no lock `{}`", presentable(&.0.display().to_string()))]
+    NoLock(PathBuf),
+    /// A recipe that is to be built exactly as it is locked has a lock that is not up to date.
+    #[error("`{}` is not up to date: {}", presentable(&path.display().to_string()), joined(differences))]
+    LockDiffers {
+        /// The lock.
+        path: PathBuf,
+        /// In what it differs.
+        differences: Vec<LockDifference>,
+    },
+    /// A lock file is to be completed by a solver.
+    #[error("`{}` is a lock file, and nothing can be required beside it", presentable(&.0.display().to_string()))]
+    LockBesideOthers(PathBuf),
+    /// A recipe says what is required, and so does the command line.
+    #[error("the recipe `{}` says what is required, and nothing can be required beside it", presentable(&.0.display().to_string()))]
+    RecipeBesideOthers(PathBuf),
+    /// What only goes with a recipe.
+    #[error("`--locked` goes with a recipe, and `{0}` is none")]
+    LockedWithoutRecipe(String),
+    /// Nothing says where the image goes.
+    #[error("no target: nothing says where the image goes")]
+    NoTarget,
+    /// An image is to be pushed and has no name.
+    #[error("the image cannot be pushed: it has no name")]
+    NoTag,
+    /// An image has a name and goes nowhere.
+    #[error("the image `{0}` would go nowhere: a name alone does not say where to")]
+    TagAlone(String),
+    /// A name that no image can have.
+    #[error("`{}` is no name of an image: {reason}", presentable(text))]
+    InvalidTag {
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A target that is none.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// Several platforms are given to what is about one.
+    #[error("`imgtool {verb}` takes one platform, and {} were given: {}", platforms.len(), listed(platforms))]
+    SeveralPlatforms {
+        /// The verb.
+        verb: &'static str,
+        /// The platforms.
+        platforms: Vec<OciPlatform>,
+    },
+    /// An option has a value that it cannot have.
+    #[error("`{}` is no value for `{option}`: {reason}", presentable(value))]
+    Option {
+        /// The option, with its dashes.
+        option: &'static str,
+        /// What was given.
+        value: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The folder for what is too large for memory cannot be used.
+    #[error("cannot write to `{}`: {error}", presentable(&folder.display().to_string()))]
+    Scratch {
+        /// The folder.
+        folder: PathBuf,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// The modules cannot be compiled.
+    #[error(transparent)]
+    Bytecode(#[from] BytecodeError),
+    /// A wheel cannot be installed.
+    #[error(transparent)]
+    Wheel(#[from] WheelError),
+    /// It cannot be told where the base's Python has its distributions.
+    #[error(transparent)]
+    Scheme(#[from] SchemeError),
+    /// What is to be installed and removed does not go together with the base.
+    #[error(transparent)]
+    Assemble(#[from] AssembleError),
+    /// The layer cannot be written.
+    #[error(transparent)]
+    Layer(#[from] LayerWriteError),
+    /// The image cannot be put together.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// A package manager of the base claims its Python (PEP 668).
+    #[error(
+        "the Python of {base} at {prefix} belongs to the base's package manager (EXTERNALLY-MANAGED), which may overwrite or \
+         miss what is installed beside it"
+    )]
+    ExternallyManaged {
+        /// The base.
+        base: String,
+        /// The prefix of the interpreter.
+        prefix: String,
+    },
     /// The catalog has no such base.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
@@ -154,9 +269,34 @@ pub enum CommandError {
         "a frontier has several answers: no requirements, constraints or lock file can hold it"
     )]
     FrontierForm,
+    /// Nothing of that kind is attached to an image.
+    #[error("{what} is attached to {image}")]
+    NotAttached {
+        /// What is looked for, such as `no sbom`.
+        what: String,
+        /// The image.
+        image: String,
+    },
     /// The cache cannot be read or cleared.
     #[error(transparent)]
     Cache(#[from] CacheError),
+    /// A recipe cannot be used.
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
+    /// A lock cannot be used or made.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// Pins cannot be installed.
+    #[error(transparent)]
+    Pins(PinsError),
+    /// A base that is to be locked is known from a snapshot alone.
+    #[error(
+        "`{0}` cannot be locked: the image was not read, only the catalog's snapshot, which has no digest"
+    )]
+    LockedSnapshot(String),
+    /// A base that is to be locked is no image, or one without a digest.
+    #[error("`{0}` cannot be locked: it has no digest")]
+    LockedFolder(String),
     /// The index failed.
     #[error(transparent)]
     Index(#[from] IndexError),
@@ -174,13 +314,34 @@ impl From<ResolutionError> for CommandError {
     }
 }
 
+fn listed(platforms: &[OciPlatform]) -> String {
+    let platforms: Vec<String> = platforms.iter().map(ToString::to_string).collect();
+    platforms.join(", ")
+}
+
+fn joined(differences: &[LockDifference]) -> String {
+    let differences: Vec<String> = differences.iter().map(ToString::to_string).collect();
+    differences.join("; ")
+}
+
+impl From<PinsError> for CommandError {
+    fn from(error: PinsError) -> Self {
+        match error {
+            PinsError::Index(error) => Self::Index(error),
+            other => Self::Pins(other),
+        }
+    }
+}
+
 impl CommandError {
     /// The exit status that the error ends the program with.
     #[must_use]
     pub fn status(&self) -> ExitStatus {
         match self {
             Self::Index(error) if error.is_bad_input() => ExitStatus::BadInput,
-            Self::Index(_) | Self::Catalog(CatalogError::Index { .. }) => ExitStatus::Remote,
+            Self::Index(_)
+            | Self::OutOfReach { .. }
+            | Self::Catalog(CatalogError::Index { .. }) => ExitStatus::Remote,
             Self::Transport(error) | Self::CatalogImage(error) if error.is_remote() => {
                 ExitStatus::Remote
             }
@@ -194,6 +355,10 @@ impl CommandError {
 
     /// What a person can do about it.
     #[must_use]
+    #[expect(
+        clippy::too_many_lines,
+        reason = "a list of errors, each with a sentence or two"
+    )]
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Reference(error) => error.hint(),
@@ -202,6 +367,15 @@ impl CommandError {
             Self::Index(error) => error.hint(),
             Self::Cache(error) => error.hint(),
             Self::Policy(error) => Some(error.hint()),
+            Self::Pins(error) => error.hint(),
+            Self::LockedSnapshot(_) => Some(
+                "lock where the image's registry can be reached; `--snapshot` locks without a digest, with which \
+                 `build --locked` builds nothing"
+                    .to_owned(),
+            ),
+            Self::LockedFolder(_) => Some(
+                "an image of a registry, a layout or an archive has a digest, and only images can be built on".to_owned(),
+            ),
             Self::Resolution(error) => error.hint(),
             Self::Requirement(error) => Some(requirement_hint(&error.text).to_owned()),
             Self::NothingAsked => Some(
@@ -227,22 +401,93 @@ impl CommandError {
                 "a file is meant here, or a folder as `dir:PATH`; what the catalog has is shown by `imgtool catalog show`"
                     .to_owned(),
             ),
-            Self::Transport(TransportError::Http(HttpError::Offline { .. })) => Some(
+            Self::Transport(TransportError::Push { error, .. }) if error.is_offline() => {
+                Some("an image can be written to a layout or an archive without the network".to_owned())
+            }
+            Self::Transport(TransportError::Push { error, .. }) => {
+                // A refused login says itself what helps.
+                let may_pass = matches!(error.own(), TransportError::Http(_));
+                may_pass.then(|| {
+                    "pushed again, only what is missing is sent".to_owned()
+                })
+            }
+            Self::Transport(error) if error.is_offline() => Some(
                 "without the network, folders, layouts, archives and the catalog's snapshots can be read".to_owned(),
+            ),
+            Self::NoImage(_) => Some(
+                "name an image: docker://HOST/NAME:TAG, oci:DIR, oci-archive:FILE, docker-archive:FILE, or a base of the \
+                 catalog such as tfx:1.16.0"
+                    .to_owned(),
+            ),
+            Self::NoLock(_) => Some("`imgtool lock RECIPE` writes it".to_owned()),
+            Self::LockDiffers { differences, .. } => {
+                differences.first().map(|difference| difference.hint().to_owned())
+            }
+            Self::LockBesideOthers(_) => Some(
+                "to solve for more than is locked, require it of `imgtool resolve` together with what was locked".to_owned(),
+            ),
+            Self::RecipeBesideOthers(_) => Some("add it to the recipe".to_owned()),
+            Self::LockedWithoutRecipe(_) => Some(
+                "without a recipe, pins come from a file: `-r pins.txt` or `-r pylock.toml`, as `imgtool resolve -o` writes them"
+                    .to_owned(),
+            ),
+            Self::NoTarget => Some(
+                "`--tag HOST/NAME:TAG --push` pushes it, `--output oci:DIR` writes it to a folder, `--load` hands it to podman \
+                 or docker; `--dry-run` shows what would be built"
+                    .to_owned(),
+            ),
+            Self::NoTag => Some("name it, such as `--tag registry.example/team/trainer:1.0`".to_owned()),
+            Self::TagAlone(_) => Some(
+                "`--push` pushes it there, `--load` hands it to podman or docker, `--output` writes it to a folder or an \
+                 archive"
+                    .to_owned(),
+            ),
+            Self::SeveralPlatforms { verb, .. } => Some(if *verb == "lock" {
+                "a recipe names several platforms with `platforms`".to_owned()
+            } else {
+                "each platform has an answer of its own: ask once for each; `imgtool build` takes several".to_owned()
+            }),
+            Self::InvalidTag { .. } => Some("a name is such as `registry.example/team/trainer:1.0`, in lower case".to_owned()),
+            Self::Target(error) => Some(error.hint.clone()),
+            Self::Scheme(error) | Self::Assemble(AssembleError::Scheme(error)) => error.hint(),
+            Self::Image(error) => error.hint().map(str::to_owned),
+            Self::Wheel(error) => error.hint(),
+            Self::Bytecode(error) => error.hint(),
+            Self::Scratch { .. } => Some(
+                "what is built needs room there: `--cache-dir` or TMPDIR name another folder, `imgtool cache prune` makes some"
+                    .to_owned(),
+            ),
+            Self::ExternallyManaged { .. } => Some(
+                "`--break-system-packages` installs all the same, as pip's option of that name; `--python` chooses another \
+                 interpreter of the base"
+                    .to_owned(),
+            ),
+            Self::OutOfReach { .. } => Some(
+                "a copy of the image elsewhere can be named: docker://HOST/NAME:TAG, oci:DIR, or `--registry-mirror`".to_owned(),
             ),
             Self::CatalogImage(_) => Some(
                 "`--snapshot` takes the catalog's snapshot, which was not read from the image".to_owned(),
+            ),
+            Self::NotAttached { .. } => Some(
+                "what is attached is shown by `imgtool inspect`; a copy of an image has it only where the copy was told to \
+                 take it along"
+                    .to_owned(),
             ),
             Self::Layers(LayerError::Mismatch { .. } | LayerError::DiffId { .. }) => Some(
                 "nothing of it was used: fetch the image again, or push it anew where it is broken".to_owned(),
             ),
             Self::Transport(_)
             | Self::Layers(_)
+            | Self::Layer(_)
+            | Self::Assemble(_)
+            | Self::Option { .. }
             | Self::ReadFile { .. }
             | Self::Variable { .. }
             | Self::Line { .. }
             | Self::IncludeLoop(_)
             | Self::IncludeDepth(_)
+            | Self::Recipe(_)
+            | Self::Lock(_)
             | Self::WriteFile { .. } => None,
         }
     }

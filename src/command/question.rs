@@ -2,16 +2,20 @@
 
 use std::path::PathBuf;
 
+use tempfile::TempPath;
+
 use crate::catalog::mlflow_server::ServerVersion;
 use crate::environment::Environment;
 use crate::package_index::{Clock, IndexClient, IndexSettings, PackageIndex as _};
 use crate::packaging::PackageName;
 use crate::report::BaseLabel;
+use crate::report::invocation::Invocation;
 use crate::resolution::base::{BaseFacts, BrokenRequirement};
 use crate::resolution::conflict::Fact;
 use crate::resolution::request::Request;
 use crate::resolution::{Conflict, Policy, foresight};
 use crate::rootfs::RootFs;
+use crate::transport::Image;
 
 use super::base::{self, BaseSettings, OpenBase};
 use super::explained_layers::explained_layers;
@@ -47,8 +51,12 @@ pub struct QuestionSettings {
     pub index: IndexSettings,
     /// Environment variables that requirements files may name as `${NAME}`.
     pub variables: Variables,
+    /// The command line, for answers that name another.
+    pub invocation: Invocation,
     /// The time, for the freshness of cached pages.
     pub clock: Clock,
+    /// Whether nothing may be asked: a build may change an image's configuration alone.
+    pub may_be_nothing: bool,
 }
 
 /// A question, and the base that it is put to.
@@ -59,6 +67,10 @@ pub(super) struct Posed {
     pub environment: Environment,
     /// Its files, where it has any.
     pub root: Option<Box<dyn RootFs>>,
+    /// The image, where it is one.
+    pub image: Option<Image>,
+    /// The file that its layers are read from, where they would have come only once.
+    pub spooled: Option<TempPath>,
     /// What is asked for, and what binds it: by the user, by the base, by a server.
     pub request: Request,
     /// What of the base may change, and what cannot.
@@ -81,16 +93,24 @@ pub(super) fn pose(settings: &QuestionSettings) -> Result<Posed, CommandError> {
         &settings.constraint_files,
         &settings.variables,
     )?;
+    if asked.is_empty() && !settings.may_be_nothing {
+        return Err(CommandError::NothingAsked);
+    }
     asked.read_overrides(&settings.override_files, &settings.variables)?;
     let OpenBase {
         label,
         environment,
         root,
-        image,
+        opened: image,
+        spooled,
         pip_settings,
         talk: opening_talk,
         ..
     } = base::open(&settings.reference, &settings.base)?;
+    let label = BaseLabel {
+        index_end: settings.index.exclude_newer,
+        ..label
+    };
     let mut talk = std::mem::take(&mut asked.talk);
     talk.extend(opening_talk);
     let (policy, preflight_talk) =
@@ -115,6 +135,8 @@ pub(super) fn pose(settings: &QuestionSettings) -> Result<Posed, CommandError> {
         label,
         environment,
         root,
+        image,
+        spooled,
         index: asked.indexes(&settings.index),
         request,
         policy,

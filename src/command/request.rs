@@ -1,6 +1,7 @@
 //! From arguments and files to a request.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use crate::environment::Environment;
 use crate::package_index::IndexSettings;
 use crate::packaging::Requirement;
+use crate::packaging::requirement::presentable;
 use crate::packaging::requirements_file::{self, Line};
 use crate::resolution::request::{Request, Requested};
 
@@ -99,10 +101,13 @@ impl Asked {
         for path in constraint_files {
             asked.read_file(path, Role::Constraints, &mut Vec::new(), variables)?;
         }
-        if asked.requirements.is_empty() {
-            return Err(CommandError::NothingAsked);
-        }
         Ok(asked)
+    }
+
+    /// Whether nothing is required.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.requirements.is_empty()
     }
 
     /// Reads overrides from files (`--override`): each stands in the place of every requirement on its project.
@@ -209,6 +214,32 @@ impl Asked {
         Ok(())
     }
 
+    /// All that is asked, in lines that are the same for the same question wherever it was read from.
+    #[must_use]
+    pub fn to_lines(&self) -> String {
+        let mut text = String::new();
+        for (kind, list) in [
+            ("requirement", &self.requirements),
+            ("constraint", &self.constraints),
+            ("override", &self.overrides),
+        ] {
+            for requested in list {
+                let _ = writeln!(text, "{kind}: {}", requested.requirement);
+            }
+        }
+        let index = self.index_url.iter().map(|url| ("index-url", url));
+        let extra = self.extra_index_urls.iter();
+        let extra = extra.map(|url| ("extra-index-url", url));
+        let links = self.find_links.iter().map(|place| ("find-links", place));
+        for (kind, place) in index.chain(extra).chain(links) {
+            let _ = writeln!(text, "{kind}: {}", presentable(place));
+        }
+        if self.no_index {
+            text.push_str("no-index\n");
+        }
+        text
+    }
+
     /// `settings`, and beside what they name what requirements files do; an `--index-url` of these takes the place of
     /// the other.
     #[must_use]
@@ -231,9 +262,11 @@ impl Asked {
     #[must_use]
     pub fn on(&self, environment: &Environment) -> (Request, Vec<Talk>) {
         let mut talk = Vec::new();
-        let requirements = self
+        let mut left_out = Vec::new();
+        let requirements: Vec<Requested> = self
             .requirements
             .iter()
+            .flat_map(|requested| self.overridden(requested, environment, &mut left_out))
             .filter(|requested| {
                 let applies = requested.requirement.applies(&environment.markers);
                 if !applies {
@@ -244,8 +277,8 @@ impl Asked {
                 }
                 applies
             })
-            .cloned()
             .collect();
+        talk.extend(left_out);
         let applying = |list: &[Requested]| {
             list.iter()
                 .filter(|requested| requested.requirement.applies(&environment.markers))
@@ -256,11 +289,48 @@ impl Asked {
             Request {
                 requirements,
                 constraints: applying(&self.constraints),
-                overrides: applying(&self.overrides),
+                overrides: self.overrides.clone(),
                 ..Request::default()
             },
             talk,
         )
+    }
+}
+
+impl Asked {
+    /// What stands in the place of a requirement of the request: itself, or the overrides of its project, as uv has it.
+    /// One whose marker does not hold stays as it is, to be left out for that.
+    fn overridden(
+        &self,
+        requested: &Requested,
+        environment: &Environment,
+        talk: &mut Vec<Talk>,
+    ) -> Vec<Requested> {
+        let requirement = &requested.requirement;
+        let mut overrides = self
+            .overrides
+            .iter()
+            .filter(|other| other.requirement.name == requirement.name)
+            .peekable();
+        if overrides.peek().is_none() || !requirement.applies(&environment.markers) {
+            return vec![requested.clone()];
+        }
+        let standing: Vec<Requested> = overrides
+            .filter(|other| other.requirement.applies(&environment.markers))
+            .cloned()
+            .collect();
+        let texts: Vec<String> = standing
+            .iter()
+            .map(|other| format!("`{}`", other.requirement.without_marker()))
+            .collect();
+        talk.push(Talk::Note(if texts.is_empty() {
+            format!(
+                "`{requirement}` is overridden by what does not apply to this base, and left out"
+            )
+        } else {
+            format!("`{requirement}` is overridden by {}", texts.join(" and "))
+        }));
+        standing
     }
 }
 
@@ -388,9 +458,7 @@ mod tests {
         )
         .expect_err("absent");
         assert!(error.to_string().contains("absent.txt"), "{error}");
-        assert!(matches!(
-            Asked::read(&[], &[], &[], &none()),
-            Err(CommandError::NothingAsked)
-        ));
+        let nothing = Asked::read(&[], &[], &[], &none()).expect("nothing");
+        assert!(nothing.is_empty());
     }
 }

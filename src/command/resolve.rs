@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::package_index::IndexClient;
 use crate::report::BaseLabel;
 use crate::resolution::solution::Behind;
-use crate::resolution::{Outcome, Resolution, Resolver};
+use crate::resolution::{Hints, Outcome, Resolution, Resolver};
 
 use super::question::{Posed, QuestionSettings, pose, warnings};
 pub use super::resolve_output::Format;
@@ -48,25 +48,25 @@ pub fn run(settings: &ResolveSettings) -> Result<Answer, CommandError> {
         ..
     } = &posed;
     let index = posed.index(&settings.question.clock)?;
-    let resolver = Resolver::new(environment, &index);
+    let resolver = Resolver::new(environment, &index).with_hints(Hints::Brief);
     let mut found = if settings.frontier {
         Found::Frontier(resolver.frontier(request, policy)?)
     } else {
         Found::Outcome(resolver.resolve(request, policy)?)
     };
-    let label = match &mut found {
-        Found::Outcome(Outcome::Resolution(resolution)) => {
-            hash_pins(resolution, &index)?;
-            posed.label.clone()
-        }
+    for resolution in resolutions(&mut found) {
+        hash_pins(resolution, &index)?;
+    }
+    let label = match &found {
         Found::Outcome(Outcome::Conflict(conflict)) => posed.label_for(conflict),
-        Found::Frontier(_) => posed.label.clone(),
+        Found::Outcome(Outcome::Resolution(_)) | Found::Frontier(_) => posed.label.clone(),
     };
     let mut talk = posed.talk(resolver.base(), &index, talk_of(&found, &label));
     let warnings = warnings(&talk);
     let writer = Writer {
         request,
         policy,
+        invocation: &settings.question.invocation,
         label: &label,
         environment,
         base: resolver.base(),
@@ -90,8 +90,27 @@ pub fn run(settings: &ResolveSettings) -> Result<Answer, CommandError> {
     Ok(Answer { data, talk, status })
 }
 
+/// Every resolution of an answer: a report may show the pins of each.
+fn resolutions(found: &mut Found) -> Vec<&mut Resolution> {
+    match found {
+        Found::Outcome(Outcome::Resolution(resolution)) => vec![resolution],
+        Found::Outcome(Outcome::Conflict(conflict)) => conflict
+            .smallest_change
+            .as_deref_mut()
+            .into_iter()
+            .collect(),
+        Found::Frontier(frontier) => {
+            let rows = frontier.rows.iter_mut();
+            rows.map(|row| &mut row.resolution).collect()
+        }
+    }
+}
+
 /// Makes sure that wheels of this machine are pinned with a hash.
-fn hash_pins(resolution: &mut Resolution, index: &IndexClient) -> Result<(), CommandError> {
+pub(super) fn hash_pins(
+    resolution: &mut Resolution,
+    index: &IndexClient,
+) -> Result<(), CommandError> {
     for pin in resolution.pins_mut() {
         for wheel in &mut pin.compatible {
             index.hash_local(wheel)?;

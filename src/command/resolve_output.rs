@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::environment::Environment;
 use crate::package_index::IndexClient;
 use crate::report::annotations::Annotations;
+use crate::report::invocation::Invocation;
 use crate::report::pylock::is_lock_name;
 use crate::report::{BaseLabel, constraints, json, pylock, requirements, text};
 use crate::resolution::base::BaseFacts;
@@ -120,6 +121,8 @@ impl Found {
 pub struct Writer<'a> {
     /// What was asked for.
     pub request: &'a Request,
+    /// The command line, for answers that name another.
+    pub invocation: &'a Invocation,
     /// What of the base might change.
     pub policy: &'a Policy,
     /// What the base is called.
@@ -161,6 +164,7 @@ impl Writer<'_> {
                         conflict,
                         self.request,
                         self.policy,
+                        self.invocation,
                         label,
                         environment,
                     ),
