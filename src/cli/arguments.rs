@@ -1,5 +1,7 @@
 //! The command line. Doc comments of arguments are their help texts.
 
+mod build;
+
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -10,25 +12,41 @@ use crate::package_index::parse_exclude_newer;
 use crate::packaging::PackageName;
 use crate::transport::platform::OciPlatform;
 
+pub use build::{
+    AttachmentName, BuildArguments, ConfigArguments, EngineName, LayerArguments, LayersName,
+    ManifestName, TargetArguments,
+};
+
 const EXAMPLES: &str = "\
 Examples:
   imgtool resolve tfx:1.16.0 mlflow-skinny                   what to add, and why
   imgtool resolve tfx:1.16.0 mlflow-skinny -o pins.txt       the same as a file for pip, with hashes
   imgtool resolve tfx:1.x 'mlflow>=3'                        on the newest TFX that is known
-  imgtool explain tfx:1.16.0 mlflow==2.1.0                   why it does not fit
   imgtool resolve tfx:1.16.0 mlflow==2.1.0 --policy minimal  with the fewest changes of the base
-  imgtool resolve tfx:1.16.0 mlflow --frontier               what more changes of the base would buy
-  imgtool resolve dir:/opt/venv -r requirements.txt          on what is installed on this machine
-  imgtool inspect dir:/opt/venv                              what is installed, and where
-  imgtool inspect docker://registry.example/team/base:2.1    what is installed in an image, unpacking nothing
+  imgtool resolve tfx:1.16.0 mlflow --frontier               what more changes would buy
+  imgtool resolve dir:/opt/venv -r requirements.txt          on what this machine has
+  imgtool explain tfx:1.16.0 mlflow==2.1.0                   why it does not fit
+  imgtool build tfx:1.16.0 mlflow-skinny --dry-run           what an image of it would be
+  imgtool build tfx:1.16.0 mlflow-skinny --tag registry.example/team/trainer:1 --push
+  imgtool build images/tfx-mlflow.toml --locked --push       a recipe, exactly as it is locked
+  imgtool lock images/tfx-mlflow.toml                        lock what the recipe comes to
+  imgtool inspect docker://registry.example/team/base:2.1    what is installed in an image
   imgtool catalog list                                       the bases that are known by name
 
-Exit status: 0 it fits; 1 it does not, and the reason is printed; 2 wrong usage or bad input; \
-3 a registry or the package index failed; 70 a bug in imgtool.";
+Exit status: 0 done, or it fits; 1 it does not fit, and the reason is printed; 2 wrong usage or bad \
+input; 3 a registry or the package index failed; 70 a bug in imgtool.";
 
-/// Resolve Python requirements on top of a container image, changing nothing that the image has, or as little as possible.
+const ABOUT: &str = "Add Python packages to a container image, changing nothing that it has, or as little as possible";
+
+const LONG_ABOUT: &str = "\
+Add Python packages to a container image, changing nothing that it has, or as little as possible.
+
+`resolve` finds what must be added, `explain` says why something does not fit, `build` makes the image: one new layer on \
+the base, without a daemon, the same bytes every time. Images are read where they are, and nothing of them is run.";
+
+/// The command line.
 #[derive(Debug, Parser)]
-#[command(name = "imgtool", version, about, after_help = EXAMPLES, max_term_width = 110)]
+#[command(name = "imgtool", version, about = ABOUT, long_about = LONG_ABOUT, after_help = EXAMPLES, max_term_width = 110)]
 #[command(arg_required_else_help = true)]
 pub struct Arguments {
     /// Options of every verb.
@@ -77,6 +95,10 @@ pub enum Verb {
     Resolve(Box<ResolveArguments>),
     /// Say why requirements do not fit a base, or why they come to just these versions
     Explain(Box<ExplainArguments>),
+    /// Build an image: the base, and one new layer with what the requirements need
+    Build(Box<BuildArguments>),
+    /// Write down what recipes come to, so that every later build comes to the same
+    Lock(Box<LockArguments>),
     /// Show the Python environment of a base: its interpreter, and what is installed
     Inspect(InspectArguments),
     /// List, show and make snapshots of bases that are known by name
@@ -111,6 +133,33 @@ pub struct ResolveArguments {
     /// Show what there is to have for how many changes of the base, one row each, instead of one answer
     #[arg(long, help_heading = "Changes of the base")]
     pub frontier: bool,
+}
+
+/// Write down what recipes come to, so that every later build comes to the same.
+///
+/// A recipe is a TOML file: a base, what is required of it, and what the image's configuration says. What it comes to is
+/// written beside it, as NAME.lock for NAME.toml: the digest of the base, and version, name and SHA-256 of every wheel.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  imgtool lock images/tfx-mlflow.toml
+  imgtool lock --check images/*.toml                          whether all locks are up to date, for CI")]
+pub struct LockArguments {
+    /// The recipes
+    #[arg(value_name = "RECIPE", required = true)]
+    pub recipes: Vec<PathBuf>,
+    /// Write nothing; say whether the locks are up to date, with exit status 1 where one is not
+    #[arg(long)]
+    pub check: bool,
+    /// Pass over the constraints that live in the base: PIP_CONSTRAINT, UV_CONSTRAINT, pip.conf
+    #[arg(long)]
+    pub no_image_config: bool,
+    /// Options of images.
+    #[command(flatten)]
+    pub image: ImageArguments,
+    /// Options of the package index.
+    #[command(flatten)]
+    pub index: IndexArguments,
 }
 
 /// Where the answer goes, and in which form.
@@ -160,36 +209,42 @@ pub enum ExplainFormatName {
     Dot,
 }
 
+/// Heading of the options that say what is asked for.
+const REQUEST: &str = "Request";
+
+/// For arguments that stand below no heading, wherever they come from.
+const NO_HEADING: Option<&'static str> = None;
+
 /// What is asked of which base: the options of every verb that solves.
 #[derive(Debug, Clone, Args)]
 pub struct QuestionArguments {
     /// The base: tfx:1.16.0, tfx:1.x, tfx (newest); docker://HOST/NAME:TAG, oci:DIR, oci-archive:FILE, docker-archive:FILE,
     /// docker-daemon:NAME, containers-storage:NAME; dir:PATH (an unpacked root, a conda prefix or a venv)
-    #[arg(value_name = "REFERENCE")]
+    #[arg(value_name = "REFERENCE", help_heading = NO_HEADING)]
     pub reference: String,
     /// What must be there in the end, such as mlflow-skinny or `mlflow[extras]>=3,<4`
-    #[arg(value_name = "REQUIREMENT")]
+    #[arg(value_name = "REQUIREMENT", help_heading = NO_HEADING)]
     pub requirements: Vec<String>,
-    /// Read requirements from a file
-    #[arg(short = 'r', long = "requirement", value_name = "FILE")]
+    /// Read requirements from a file; may be given several times
+    #[arg(short = 'r', long = "requirement", value_name = "FILE", help_heading = REQUEST)]
     pub requirement_files: Vec<PathBuf>,
     /// Bound the versions of what comes in by a constraints file
-    #[arg(short = 'c', long = "constraint", value_name = "FILE")]
+    #[arg(short = 'c', long = "constraint", value_name = "FILE", help_heading = REQUEST)]
     pub constraint_files: Vec<PathBuf>,
     /// Let a requirement stand in the place of what the base and the index require of its project
-    #[arg(long = "override", value_name = "FILE")]
+    #[arg(long = "override", value_name = "FILE", help_heading = REQUEST)]
     pub override_files: Vec<PathBuf>,
     /// Pass over the constraints that live in the base: PIP_CONSTRAINT, UV_CONSTRAINT, pip.conf
-    #[arg(long)]
+    #[arg(long, help_heading = REQUEST)]
     pub no_image_config: bool,
     /// Bound mlflow, mlflow-skinny and mlflow-tracing to what works with an MLflow server of this version, such as 2.19
-    #[arg(long, value_name = "VERSION")]
+    #[arg(long, value_name = "VERSION", help_heading = REQUEST)]
     pub server_version: Option<ServerVersion>,
     /// What of the base may change.
     #[command(flatten)]
     pub policy: PolicyArguments,
     /// The interpreter, by version or path, where the base has several
-    #[arg(long, value_name = "PYTHON")]
+    #[arg(long, value_name = "PYTHON", help_heading = REQUEST)]
     pub python: Option<String>,
     /// Options of images.
     #[command(flatten)]
@@ -307,6 +362,7 @@ Examples:
   imgtool inspect oci:layout --layers --size                      which layer brought what
   imgtool inspect dir:/srv/root --python 3.10                     one of several interpreters
   imgtool inspect oci-archive:image.tar -o image.cdx.json         a CycloneDX bill of materials
+  imgtool inspect oci:layout --attached sbom                      the one that was attached when it was built
   imgtool inspect tfx:1.16.0 --format requirements -o held.txt    for `pip install -c held.txt`")]
 pub struct InspectArguments {
     /// The base: tfx:1.16.0, docker://HOST/NAME:TAG, oci:DIR, oci-archive:FILE, docker-archive:FILE, docker-daemon:NAME,
@@ -322,6 +378,9 @@ pub struct InspectArguments {
     /// Show sizes of distributions
     #[arg(long)]
     pub size: bool,
+    /// Print a document that is attached to the image, as it is, instead of inspecting it
+    #[arg(long, value_enum, value_name = "KIND", conflicts_with_all = ["format", "layers", "size", "python", "snapshot"])]
+    pub attached: Option<AttachedName>,
     /// Write the answer to a file instead of stdout
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -334,6 +393,17 @@ pub struct InspectArguments {
     /// Options of the cache.
     #[command(flatten)]
     pub cache: LayerCacheArguments,
+}
+
+/// A document that is attached to an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AttachedName {
+    /// The bill of materials, CycloneDX.
+    Sbom,
+    /// How the image was made, an in-toto statement.
+    Provenance,
+    /// The lock that the image was made from.
+    Lock,
 }
 
 /// A form of what was inspected.
@@ -355,9 +425,10 @@ pub enum InspectFormatName {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Images")]
 pub struct ImageArguments {
-    /// Which image of an index is meant, such as linux/arm64 [default: linux and this machine's architecture]
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
-    pub platform: Option<OciPlatform>,
+    /// Which image of an index is meant, such as linux/arm64; `build` takes several [default: linux and this machine's
+    /// architecture]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_delimiter = ',')]
+    pub platform: Vec<OciPlatform>,
     /// For a name of the catalog, take its snapshot and do not ask the registry [from: IMGTOOL_SNAPSHOT]
     #[arg(long)]
     pub snapshot: bool,

@@ -1,6 +1,9 @@
 //! The program around the library: arguments in, bytes and an exit status out.
 
 pub mod arguments;
+mod build_arguments;
+mod build_bars;
+pub mod given;
 pub mod progress;
 pub mod settings;
 
@@ -11,24 +14,31 @@ use std::sync::Arc;
 
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
-use clap::Parser as _;
+use clap::{CommandFactory as _, FromArgMatches as _};
 
+use crate::command::attached::AttachedSettings;
 use crate::command::base::BaseSettings;
 use crate::command::cache::CacheSettings;
 use crate::command::explain::ExplainSettings;
 use crate::command::inspect::{self, InspectSettings};
+use crate::command::lock::LockSettings;
 use crate::command::question::QuestionSettings;
+use crate::command::recipe::RecipeSettings;
 use crate::command::resolve::{Format, ResolveSettings};
 use crate::command::{self, Answer, CommandError, ExitStatus, Talk};
+use crate::image::AttachmentKind;
+use crate::report::invocation::{GivenOption, Invocation};
 use crate::report::text::inspect::Shown;
 use crate::report::text::words::one_line;
 use crate::resolution::{Aim, Policy};
+use crate::transport::platform::OciPlatform;
 
 use arguments::{
-    AimName, Arguments, CacheChoice, CacheOptions, CacheVerb, CatalogVerb, ColorWhen,
+    AimName, Arguments, AttachedName, CacheChoice, CacheOptions, CacheVerb, CatalogVerb, ColorWhen,
     ExplainFormatName, FormatName, GlobalArguments, ImageArguments, InspectArguments,
-    InspectFormatName, PlainFormatName, PolicyArguments, QuestionArguments, Verb,
+    InspectFormatName, LockArguments, PlainFormatName, PolicyArguments, QuestionArguments, Verb,
 };
+use build_bars::BuildBars;
 use progress::LayerBars;
 use settings::Surroundings;
 
@@ -46,8 +56,16 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn run(arguments: Vec<OsString>) -> u8 {
-    let arguments = match Arguments::try_parse_from(arguments) {
-        Ok(arguments) => arguments,
+    let mut command = Arguments::command();
+    let parsed = command
+        .try_get_matches_from_mut(arguments)
+        .and_then(|matches| {
+            let arguments = Arguments::from_arg_matches(&matches)
+                .map_err(|error| error.format(&mut command))?;
+            Ok((arguments, matches))
+        });
+    let (arguments, matches) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => {
             // Help goes to stdout and is a success, everything else to stderr with status 2; a closed pipe is no news.
             let _ = error.print();
@@ -63,7 +81,11 @@ fn run(arguments: Vec<OsString>) -> u8 {
             std::io::stderr().is_terminal(),
         ),
     );
-    match answer(&arguments, &surroundings) {
+    let given = matches.subcommand().and_then(|(verb, matches)| {
+        let command = command.find_subcommand(verb)?;
+        Some(given::options(command, matches))
+    });
+    match answer(&arguments, &given.unwrap_or_default(), &surroundings) {
         Ok(answer) => {
             talk(&answer.talk, &arguments.global, &mut stderr);
             let mut stdout = std::io::stdout().lock();
@@ -149,17 +171,38 @@ fn policy(arguments: &PolicyArguments) -> Policy {
     }
 }
 
-fn answer(arguments: &Arguments, surroundings: &Surroundings) -> Result<Answer, CommandError> {
+#[expect(
+    clippy::too_many_lines,
+    reason = "a list of verbs, each with its settings"
+)]
+fn answer(
+    arguments: &Arguments,
+    given: &[GivenOption],
+    surroundings: &Surroundings,
+) -> Result<Answer, CommandError> {
     let width =
         terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| usize::from(width.0));
     let base = |python: Option<&str>, image: &ImageArguments, cache: CacheChoice<'_>| {
         let height = terminal_size::terminal_size_of(std::io::stderr()).map(|(_, height)| height.0);
         let bars = LayerBars::on_stderr(height, arguments.global.quiet);
+        check_platforms(&arguments.verb, &image.platform)?;
         surroundings.base(python, image, cache, Arc::new(bars))
     };
     let question = |asked: &QuestionArguments| {
         let base = base(asked.python.as_deref(), &asked.image, asked.index.cache())?;
-        question_settings(asked, base, surroundings)
+        let (verb, own) = match &arguments.verb {
+            Verb::Build(_) => ("build", given::of_build()),
+            _ => ("resolve", Vec::new()),
+        };
+        let is_own = |option: &GivenOption| own.contains(&option.name);
+        let (own, options) = given.iter().cloned().partition(is_own);
+        let invocation = Invocation {
+            verb,
+            requirements: asked.requirements.clone(),
+            options,
+            own,
+        };
+        question_settings(asked, invocation, base, surroundings)
     };
     match &arguments.verb {
         Verb::Resolve(resolve) => command::resolve::run(&ResolveSettings {
@@ -185,13 +228,17 @@ fn answer(arguments: &Arguments, surroundings: &Surroundings) -> Result<Answer, 
             },
             width,
         }),
+        Verb::Lock(lock) => {
+            let base = base(None, &lock.image, lock.index.cache())?;
+            command::lock::run(&lock_settings(lock, base, surroundings)?)
+        }
         Verb::Inspect(inspect) => {
             let base = base(
                 inspect.python.as_deref(),
                 &inspect.image,
                 inspect.cache.cache(),
             )?;
-            command::inspect::run(&inspect_settings(inspect, base, surroundings, width))
+            inspect_answer(inspect, base, surroundings, width)
         }
         Verb::Cache(cache) => {
             let settings = |options: &CacheOptions| CacheSettings {
@@ -208,6 +255,17 @@ fn answer(arguments: &Arguments, surroundings: &Surroundings) -> Result<Answer, 
                 }
                 CacheVerb::Clean { options } => command::cache::clean(&settings(options)),
             }
+        }
+        Verb::Build(build) => {
+            let is_terminal = std::io::stderr().is_terminal();
+            let bars = BuildBars::on_stderr(is_terminal, arguments.global.quiet);
+            command::build::run(&build_arguments::settings(
+                build,
+                question(&build.question)?,
+                surroundings,
+                Arc::new(bars),
+                width,
+            )?)
         }
         Verb::Catalog(catalog) => match &catalog.verb {
             CatalogVerb::List { format } => {
@@ -248,8 +306,29 @@ fn answer(arguments: &Arguments, surroundings: &Surroundings) -> Result<Answer, 
     }
 }
 
+/// Several platforms make several images, which is for `build` alone: every other verb is about one.
+fn check_platforms(verb: &Verb, platforms: &[OciPlatform]) -> Result<(), CommandError> {
+    let verb = match verb {
+        Verb::Build(_) => return Ok(()),
+        Verb::Resolve(_) => "resolve",
+        Verb::Explain(_) => "explain",
+        Verb::Lock(_) => "lock",
+        Verb::Inspect(_) => "inspect",
+        Verb::Catalog(_) => "catalog",
+        Verb::Cache(_) => "cache",
+    };
+    if platforms.len() < 2 {
+        return Ok(());
+    }
+    Err(CommandError::SeveralPlatforms {
+        verb,
+        platforms: platforms.to_vec(),
+    })
+}
+
 fn question_settings(
     arguments: &QuestionArguments,
+    invocation: Invocation,
     base: BaseSettings,
     surroundings: &Surroundings,
 ) -> Result<QuestionSettings, CommandError> {
@@ -267,7 +346,60 @@ fn question_settings(
         policy: policy(&arguments.policy),
         index: surroundings.index(&arguments.index)?,
         variables: surroundings.variables(),
+        invocation,
         clock: settings::clock(),
+        may_be_nothing: false,
+    })
+}
+
+fn inspect_answer(
+    arguments: &InspectArguments,
+    base: BaseSettings,
+    surroundings: &Surroundings,
+    width: Option<usize>,
+) -> Result<Answer, CommandError> {
+    match arguments.attached {
+        Some(kind) => command::attached::run(&attached_settings(arguments, kind, base)),
+        None => command::inspect::run(&inspect_settings(arguments, base, surroundings, width)),
+    }
+}
+
+fn attached_settings(
+    arguments: &InspectArguments,
+    kind: AttachedName,
+    base: BaseSettings,
+) -> AttachedSettings {
+    AttachedSettings {
+        reference: arguments.reference.clone(),
+        base,
+        kind: match kind {
+            AttachedName::Sbom => AttachmentKind::Sbom,
+            AttachedName::Provenance => AttachmentKind::Provenance,
+            AttachedName::Lock => AttachmentKind::Lock,
+        },
+        output: arguments.output.clone(),
+    }
+}
+
+fn lock_settings(
+    arguments: &LockArguments,
+    base: BaseSettings,
+    surroundings: &Surroundings,
+) -> Result<LockSettings, CommandError> {
+    let index = &arguments.index;
+    Ok(LockSettings {
+        recipes: arguments.recipes.clone(),
+        check: arguments.check,
+        opening: RecipeSettings {
+            base: BaseSettings {
+                reads_pip_settings: !arguments.no_image_config,
+                ..base
+            },
+            index: surroundings.index(index)?,
+            names_index: build_arguments::names_index(index),
+            variables: surroundings.variables(),
+            clock: settings::clock(),
+        },
     })
 }
 
@@ -290,6 +422,8 @@ fn inspect_settings(
         reference: arguments.reference.clone(),
         base: BaseSettings {
             lists_interpreters: true,
+            // The other forms have no place for it, and a request is a request.
+            lists_attached: matches!(format, inspect::Format::Text | inspect::Format::Json),
             ..base
         },
         format,

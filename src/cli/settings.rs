@@ -15,6 +15,7 @@ use crate::command::CommandError;
 use crate::command::base::BaseSettings;
 use crate::command::request::Variables;
 use crate::http::HttpSettings;
+use crate::layer::PythonPlaces;
 use crate::package_index::pip_config;
 use crate::package_index::{Clock, IndexSettings, IndexStrategy, PipConfig, parse_exclude_newer};
 use crate::rootfs::LayerProgress;
@@ -89,6 +90,13 @@ impl Surroundings {
     #[must_use]
     pub fn source_date(&self) -> Option<i64> {
         self.variable("SOURCE_DATE_EPOCH")?.parse().ok()
+    }
+
+    /// The folder of temporary files that may be large: TMPDIR, else `/var/tmp`, as `/tmp` may be memory.
+    #[must_use]
+    pub fn temporary_folder(&self) -> PathBuf {
+        self.path("TMPDIR")
+            .unwrap_or_else(|| PathBuf::from("/var/tmp"))
     }
 
     /// The day, `YYYY-MM-DD`, in UTC: that of SOURCE_DATE_EPOCH where it is set.
@@ -237,7 +245,7 @@ impl Surroundings {
             .flatten();
         let mut registry = self.registry(
             &image.insecure_registries,
-            image.platform.clone(),
+            image.platform.first().cloned(),
             cache.offline,
         );
         registry.documents = DocumentCache::new(cache_dir.as_deref());
@@ -252,6 +260,9 @@ impl Surroundings {
             progress,
             lists_interpreters: false,
             reads_pip_settings: false,
+            needs_image: false,
+            temporary: self.temporary_folder(),
+            lists_attached: false,
         })
     }
 
@@ -267,6 +278,27 @@ impl Surroundings {
             .get(&OsString::from("PATH"))
             .map(|path| std::env::split_paths(path).collect())
             .unwrap_or_default()
+    }
+
+    /// Where a Python of this machine is looked for: the one that is `named`, the folders of PATH, then the installations of
+    /// pyenv (PYENV_ROOT) and uv (`UV_PYTHON_INSTALL_DIR`).
+    #[must_use]
+    pub fn pythons(&self, named: Option<PathBuf>) -> PythonPlaces {
+        let below = |folder: &str| Some(self.home.as_ref()?.join(folder));
+        let pyenv = self.path("PYENV_ROOT").or_else(|| below(".pyenv"));
+        let of_uv = self.path("UV_PYTHON_INSTALL_DIR").or_else(|| {
+            let data = self.path("XDG_DATA_HOME");
+            Some(data.or_else(|| below(".local/share"))?.join("uv/python"))
+        });
+        PythonPlaces {
+            named,
+            program_path: self.program_path(),
+            installations: pyenv
+                .map(|folder| folder.join("versions"))
+                .into_iter()
+                .chain(of_uv)
+                .collect(),
+        }
     }
 
     /// Settings of registries. `insecure` and `platform` are what the command line says; credentials come from where
