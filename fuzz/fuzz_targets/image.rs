@@ -82,7 +82,9 @@ static EXECUTABLE: LazyLock<Vec<u8>> = LazyLock::new(|| {
         elf.extend(word.to_le_bytes());
     }
     elf.extend(loader);
-    elf.extend(b"\x003.10.13\0GNU C Library (GNU libc) stable release version 2.36.\n\0GLIBC_2.36\0");
+    elf.extend(
+        b"\x003.10.13\0GNU C Library (GNU libc) stable release version 2.36.\n\0GLIBC_2.36\0",
+    );
     elf
 });
 
@@ -404,8 +406,15 @@ fn inspect(root: &Overlay, search: Search<'_>, layers: &[(Digest, Vec<u8>)]) -> 
 
 /// One run of `imgtool inspect`: layers are read again where a file that matters was not kept.
 fn run(archives: &[(Digest, Vec<u8>)], config: &[Option<String>; 7]) -> Option<String> {
-    let [path, python, python_path, working_directory, virtual_env, user, home] =
-        config.each_ref().map(Option::as_deref);
+    let [
+        path,
+        python,
+        python_path,
+        working_directory,
+        virtual_env,
+        user,
+        home,
+    ] = config.each_ref().map(Option::as_deref);
     let mut wanted = WantedFiles::default();
     let mut reads_left = READS_AGAIN;
     loop {

@@ -71,7 +71,11 @@ fuzz_target!(|data: &[u8]| {
             assert!(!listed.name.is_empty() && !listed.name.contains('/'));
             assert!(!matches!(listed.name.as_str(), "." | ".."));
             let path = folder.join(&listed.name);
-            match root.entry(&path).expect("an answer").expect("what was listed") {
+            match root
+                .entry(&path)
+                .expect("an answer")
+                .expect("what was listed")
+            {
                 Entry::Directory => waiting.push(path),
                 Entry::File => {
                     let _ = root.read(&path, 1 << 16);
