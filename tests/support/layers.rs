@@ -201,7 +201,7 @@ pub fn image_of(layers: Vec<(Vec<u8>, Digest)>) -> (Image, Blobs) {
         config_bytes: Vec::new(),
         config: config(&described),
         layers: described,
-        source: Box::new(blobs.clone()),
+        source: Arc::new(blobs.clone()),
     };
     (image, blobs)
 }

@@ -216,9 +216,10 @@ impl Desk {
             .args(arguments.iter().map(OsString::from))
             .stdin(Stdio::null());
         // Of the verbs, `catalog list` and `catalog show` know no index.
-        let asks = ["resolve", "explain", "snapshot"]
+        let asks = ["resolve", "explain", "snapshot", "lock", "build"]
             .iter()
-            .any(|verb| arguments.contains(verb));
+            .any(|verb| arguments.contains(verb))
+            && !arguments.contains(&"--no-index");
         if let (Some(url), true) = (&self.index_url, asks) {
             command.args(["--index-url", url]);
         }
@@ -237,6 +238,11 @@ impl Desk {
             stderr: self.scrubbed(&output.stderr),
             bytes: output.stdout,
         }
+    }
+
+    /// Runs `imgtool build` with these arguments.
+    pub fn build(&self, arguments: &[&str]) -> Run {
+        self.run(&[&["build"], arguments].concat())
     }
 
     /// Runs `imgtool resolve` with these arguments.

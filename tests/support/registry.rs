@@ -6,6 +6,8 @@
 //! registry.change(|behaviour| behaviour.cut_blobs_after = vec![100]);
 //! ```
 
+mod uploads;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener};
@@ -24,7 +26,14 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 
+use self::uploads::Sessions;
+#[allow(unused_imports, reason = "not every test binary pushes")]
+pub use self::uploads::{Fault, Mounts, Uploads};
+#[path = "registry_referrers.rs"]
+mod referrers;
+
 use super::index_server::{base64, sha256};
+pub use referrers::Referrers;
 
 pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -101,8 +110,12 @@ pub struct Behaviour {
     pub link: Option<String>,
     /// Refuse to list tags.
     pub no_tags: bool,
+    /// Whether the referrers API is known, and how; without it, it is answered as something that is not there.
+    pub referrers: Option<Referrers>,
     /// Take requests, but never answer.
     pub hang: bool,
+    /// How pushes are taken.
+    pub uploads: Uploads,
 }
 
 /// A request that the server got.
@@ -114,8 +127,10 @@ pub struct LoggedRequest {
     pub target: String,
     /// The headers.
     pub headers: HeaderMap,
-    /// The body.
+    /// The body, as text.
     pub body: String,
+    /// The body.
+    pub bytes: Bytes,
 }
 
 impl LoggedRequest {
@@ -232,6 +247,9 @@ struct State {
     tokens: Mutex<BTreeMap<String, u32>>,
     /// How many tokens there have been.
     issued: Mutex<usize>,
+    /// Scopes of tokens, as they were asked for.
+    scopes: Mutex<BTreeMap<String, String>>,
+    uploads: Mutex<Sessions>,
     log: Mutex<Vec<LoggedRequest>>,
     origin: Mutex<String>,
 }
@@ -416,18 +434,42 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, state: Arc<State>) {
         let state = Arc::clone(&state);
         async move {
             let (parts, body) = request.into_parts();
-            let body = body.collect().await.map_err(|_| Broken)?.to_bytes();
+            let fault = state.fault(&parts.method, parts.uri.path());
+            let (mut bytes, whole) = uploads::read_body(body, fault).await;
+            uploads::corrupt(&mut bytes, fault);
             let logged = LoggedRequest {
                 method: parts.method.to_string(),
                 target: parts.uri.to_string(),
                 headers: parts.headers,
-                body: String::from_utf8_lossy(&body).into_owned(),
+                body: String::from_utf8_lossy(&bytes).into_owned(),
+                bytes: Bytes::from(bytes),
             };
             state.log.lock().expect("the log").push(logged.clone());
-            if state.behaviour.lock().expect("the behaviour").hang {
+            let hangs = {
+                let behaviour = state.behaviour.lock().expect("the behaviour");
+                let referrers = logged.target.contains("/referrers/");
+                let silent = behaviour.referrers.as_ref().is_some_and(|how| how.hangs);
+                behaviour.hang || (referrers && silent)
+            };
+            if hangs || fault == Some(Fault::Hang) {
                 std::future::pending::<()>().await;
             }
-            state.answer(&parts.method, &logged).ok_or(Broken)
+            if !whole {
+                state.take_part(&logged);
+                return Err(Broken);
+            }
+            match fault {
+                Some(Fault::Status(status)) => Ok(error(status, "UNAVAILABLE", "on purpose")),
+                Some(Fault::StatusAfter(status)) => {
+                    state.answer(&parts.method, &logged).ok_or(Broken)?;
+                    Ok(error(status, "UNAVAILABLE", "on purpose"))
+                }
+                Some(Fault::LoseAnswer) => {
+                    state.answer(&parts.method, &logged);
+                    Err(Broken)
+                }
+                _ => state.answer(&parts.method, &logged).ok_or(Broken),
+            }
         }
     });
     // An error is a connection that this server broke on purpose, or that the client closed.
@@ -492,8 +534,11 @@ impl State {
             behaviour.clone()
         };
         let path = path.strip_prefix("/v2/")?;
+        if let Some(answer) = self.change(method, path, query, request, &behaviour) {
+            return Some(answer);
+        }
         let repositories = self.repositories.lock().expect("the repositories");
-        for kind in ["/manifests/", "/blobs/", "/tags/list"] {
+        for kind in ["/manifests/", "/blobs/", "/tags/list", "/referrers/"] {
             let Some((repository, rest)) = path.split_once(kind) else {
                 continue;
             };
@@ -511,6 +556,10 @@ impl State {
                         found.blob(&mut behaviour, rest, range)
                     }
                 }
+                "/referrers/" => match &behaviour.referrers {
+                    None => body(404, "text/plain", b"404 page not found\n".to_vec()),
+                    Some(how) => found.referrers(how, rest, query, &format!("/v2/{path}")),
+                },
                 _ => found.tags(&behaviour, query, &format!("/v2/{path}")),
             });
         }
@@ -533,7 +582,11 @@ impl State {
             Access::Bearer { realm, .. } => {
                 let token = sent.and_then(|sent| sent.strip_prefix("Bearer "));
                 let mut tokens = self.tokens.lock().expect("the tokens");
-                if let Some(uses) = token.and_then(|token| tokens.get_mut(token))
+                let allowed = token.is_some_and(|token| {
+                    !behaviour.uploads.heeds_scopes || self.is_in_scope(token, request)
+                });
+                if allowed
+                    && let Some(uses) = token.and_then(|token| tokens.get_mut(token))
                     && *uses > 0
                 {
                     *uses -= 1;
@@ -584,6 +637,11 @@ impl State {
         *issued += 1;
         let token = format!("token-{issued}-s3cr3t");
         tokens.insert(token.clone(), behaviour.token_uses.unwrap_or(u32::MAX));
+        let mut scopes = self.scopes.lock().expect("the scopes");
+        scopes.insert(
+            token.clone(),
+            format!("{} {}", request.target, request.body),
+        );
         let name = if method == Method::POST {
             "access_token"
         } else {
@@ -605,6 +663,7 @@ impl Repository {
         let media_type = behaviour.content_type.as_ref().unwrap_or(media_type);
         let bytes = behaviour.manifest_body.as_ref().unwrap_or(bytes);
         let mut answer = body(200, media_type, bytes.clone());
+        set(&mut answer, "etag", &format!("\"{}\"", digest(bytes)));
         match behaviour.content_digest.as_deref() {
             None => set(&mut answer, "docker-content-digest", &digest(bytes)),
             Some("") => {}

@@ -3,7 +3,7 @@
 use imgtool::image_path::ImagePath;
 use imgtool::rootfs::retention::{Retention, retention};
 use imgtool::rootfs::{
-    DirectoryRoot, Entry, ExecutableFacts, FileFacts, ListedEntry, RootFs, RootFsError,
+    Attributes, DirectoryRoot, Entry, ExecutableFacts, FileFacts, ListedEntry, RootFs, RootFsError,
 };
 
 /// A folder of which only what is kept of a layer can be read.
@@ -55,6 +55,10 @@ impl RootFs for RetainedRoot {
             _ if self.0.file_facts(path)?.is_none() => self.0.executable_facts(path),
             _ => Err(RootFsError::NotRetained(path.clone())),
         }
+    }
+
+    fn attributes(&self, path: &ImagePath) -> Result<Option<Attributes>, RootFsError> {
+        self.0.attributes(path)
     }
 
     fn list(&self, path: &ImagePath) -> Result<Vec<ListedEntry>, RootFsError> {
