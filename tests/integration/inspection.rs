@@ -1,6 +1,7 @@
 //! What `imgtool inspect` says of an image: layers, sizes, conda, what is hidden, and several interpreters.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use imgtool::environment::{
     Choice, CondaPackage, Environment, Footprint, FoundInterpreter, InstalledDistribution,
@@ -118,6 +119,7 @@ fn facts() -> ImageFacts {
             layer(1, 'c', Some(1_100_000_000), Some(run)),
             layer(2, 'd', None, None),
         ],
+        attached: None,
     }
 }
 
@@ -159,6 +161,7 @@ fn image() -> Inspection {
             reference: REFERENCE.to_owned(),
             asked: "registry.example:5000/team/train:2.x".to_owned(),
             layers: BTreeMap::new(),
+            index_end: None,
         },
         environment: conda_environment(),
         interpreters: vec![
@@ -522,7 +525,7 @@ fn history_is_matched_to_layers_where_it_comes_out_even() {
             manifest_bytes: None,
             config_bytes: Vec::new(),
             layers: vec![layer(0), layer(1)],
-            source: Box::new(NoLayers),
+            source: Arc::new(NoLayers),
         })
     };
     let steps = |facts: &ImageFacts| -> Vec<Option<String>> {

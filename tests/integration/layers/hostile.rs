@@ -1,6 +1,7 @@
 //! Images that want to harm their reader: each is a clear error, or is read as the specification says.
 
 use std::io::Read;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use imgtool::digest::sha256;
@@ -369,7 +370,7 @@ fn refused_unended(entries: impl Fn(Archive) -> Archive, limits: Limits) -> Stri
     for layer in &mut image.layers {
         layer.size = None;
     }
-    image.source = Box::new(Unending(archives));
+    image.source = Arc::new(Unending(archives));
     let reading = Reading {
         limits,
         ..Reading::default()
@@ -526,7 +527,7 @@ impl LayerSource for Endless {
 #[test]
 fn a_blob_without_an_end_is_read_as_far_as_it_was_promised() {
     let (mut image, _) = image(&[Archive::new().finish()]);
-    image.source = Box::new(Endless);
+    image.source = Arc::new(Endless);
     let error = told(&Reading::default().root(image).expect_err("an error"));
     assert!(
         error.contains("is not what its descriptor promises"),
@@ -540,7 +541,7 @@ fn one_broken_layer_stops_the_others() {
     let broken = image.layers[1].clone();
     // The first would never end: its size is not known.
     image.layers[0].size = None;
-    image.source = Box::new(OneEndless(gzip(&b"broken".repeat(500))));
+    image.source = Arc::new(OneEndless(gzip(&b"broken".repeat(500))));
     let error = Reading::default()
         .read(OpenedImage::Image(image))
         .expect_err("an error");

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use imgtool::image_path::ImagePath;
-use imgtool::rootfs::{RootFs, RootFsError, resolve};
-use tar::EntryType;
+use imgtool::rootfs::{Attributes, RootFs, RootFsError, resolve};
+use tar::{EntryType, Header};
 
 use crate::support::layers::{Archive, Reading, image, nothing, overlay, told, tree};
 
@@ -400,4 +400,70 @@ fn names_that_are_not_utf_8_are_passed_over() {
         vec![layer],
         &[("good", "f:2"), ("hard", "o"), ("link", "l:to\u{fffd}")],
     );
+}
+
+/// An entry with permissions and owner.
+fn with_attributes(
+    archive: Archive,
+    kind: EntryType,
+    path: &str,
+    attributes: Attributes,
+) -> Archive {
+    let mut header = Header::new_gnu();
+    header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
+    header.set_entry_type(kind);
+    header.set_size(0);
+    // As some programs do, with the kind of file before the permissions.
+    header.set_mode(0o040_000 | attributes.mode);
+    header.set_uid(attributes.uid);
+    header.set_gid(attributes.gid);
+    archive.with_header(header, b"")
+}
+
+fn attributes(mode: u32, uid: u64, gid: u64) -> Attributes {
+    Attributes { mode, uid, gid }
+}
+
+#[test]
+fn the_highest_layer_that_lists_a_folder_tells_its_permissions_and_owner() {
+    let large = 1 << 33;
+    let (folder, file) = (EntryType::Directory, EntryType::Regular);
+    let lowest = with_attributes(Archive::new(), folder, "./", attributes(0o711, 3, 4));
+    let lowest = with_attributes(lowest, folder, "d", attributes(0o2775, 1000, large));
+    let lowest = with_attributes(lowest, file, "d/f", attributes(0o4711, 7, 8));
+    let lowest = with_attributes(lowest, file, "implied/f", attributes(0o600, 7, 8));
+    let lowest = with_attributes(lowest, folder, "o", attributes(0o700, 1, 1));
+    let lowest = with_attributes(lowest, file, "linked", attributes(0o640, 9, 9))
+        .hard_link("same", "linked")
+        .pax(&[("uid", b"4294967296"), ("gid", b"none")]);
+    let lowest = with_attributes(lowest, file, "pax", attributes(0o600, 1, 2));
+    // Only implied here: what is below counts.
+    let middle = with_attributes(Archive::new(), file, "d/g", attributes(0o600, 0, 0))
+        .hard_link("other", "linked")
+        .file("o/.wh..wh..opq", b"");
+    let middle = with_attributes(middle, folder, "late/in", attributes(0o700, 5, 5));
+    let middle = with_attributes(middle, folder, "late", attributes(0o750, 6, 6));
+    let middle = with_attributes(middle, folder, "late", attributes(0o751, 6, 6));
+    let highest = with_attributes(Archive::new(), folder, "implied", attributes(0o1777, 2, 2));
+    let root = overlay(&[lowest.finish(), middle.finish(), highest.finish()]);
+    for (path, expected) in [
+        ("/", Some(attributes(0o711, 3, 4))),
+        ("/d", Some(attributes(0o2775, 1000, large))),
+        ("/d/f", Some(attributes(0o4711, 7, 8))),
+        ("/d/g", Some(attributes(0o600, 0, 0))),
+        ("/implied", Some(attributes(0o1777, 2, 2))),
+        ("/linked", Some(attributes(0o640, 9, 9))),
+        ("/same", Some(attributes(0o640, 9, 9))),
+        ("/other", Some(attributes(0o640, 9, 9))),
+        ("/pax", Some(attributes(0o600, 1 << 32, 2))),
+        ("/late", Some(attributes(0o751, 6, 6))),
+        ("/late/in", Some(attributes(0o700, 5, 5))),
+        // Opaque in a layer that does not list it: nothing of the layers below is left, its permissions neither.
+        ("/o", Some(Attributes::IMPLIED)),
+        ("/none", None),
+        ("/d/f/below", None),
+    ] {
+        let told = root.attributes(&ImagePath::new(path)).expect("an answer");
+        assert_eq!(told, expected, "{path}");
+    }
 }

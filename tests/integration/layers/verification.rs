@@ -7,6 +7,7 @@ use imgtool::rootfs::{InventoryCache, LayerError};
 use imgtool::transport::{
     Image, ImageStream, Layer, LayerSource, OpenedImage, StreamedLayer, TransportError,
 };
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::layers::{
@@ -41,7 +42,7 @@ fn with_blob(image: &Image, bytes: &[u8]) -> Image {
         config_bytes: Vec::new(),
         config: image.config.clone(),
         layers: image.layers.clone(),
-        source: Box::new(One(bytes.to_vec())),
+        source: Arc::new(One(bytes.to_vec())),
     }
 }
 
@@ -217,7 +218,7 @@ fn an_error_of_the_transport_is_told_with_the_layer() {
         }
     }
     let (mut image, _) = image(&[sample()]);
-    image.source = Box::new(Breaks);
+    image.source = Arc::new(Breaks);
     let error = told(&Reading::default().root(image).expect_err("an error"));
     assert!(error.ends_with("the registry went away"), "{error}");
     assert!(
@@ -269,7 +270,7 @@ impl Stream {
             config_bytes: Vec::new(),
             config: config(&layers),
             layers,
-            source: Box::new(crate::support::layers::Blobs::default()),
+            source: Arc::new(crate::support::layers::Blobs::default()),
         }
     }
 }

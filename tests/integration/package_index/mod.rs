@@ -5,6 +5,7 @@ mod find_links;
 mod network;
 mod promises;
 mod strategies;
+mod wheels;
 
 use std::path::Path;
 use std::str::FromStr as _;

@@ -34,8 +34,8 @@ fn desk() -> Desk {
         ("cache/package-index-v1/contents/ef/.new-1", 2),
         ("cache/package-index-v1/contents/ef/.new-2", 0),
         ("cache/package-index-v0/pages/x", 0),
-        ("cache/layers-v1/sha256/ab", 0),
         ("cache/layers-v2/sha256/ab", 0),
+        ("cache/layers-v3/sha256/ab", 0),
         ("cache/.imgtool-removed-x/y/z", 0),
     ] {
         desk.write(name, "0123456789");
@@ -125,6 +125,18 @@ fn sizes_are_told_by_kind() {
           "size": 0
         },
         {
+          "name": "wheels",
+          "description": "wheels",
+          "files": 0,
+          "size": 0
+        },
+        {
+          "name": "wheel-hashes",
+          "description": "hashes of wheels",
+          "files": 0,
+          "size": 0
+        },
+        {
           "name": "layer-inventories",
           "description": "inventories of layers",
           "files": 1,
@@ -185,8 +197,8 @@ fn what_is_old_or_useless_is_pruned() {
     assert_eq!(
         left(&desk, "cache"),
         [
-            "layers-v1/sha256/ab",
             "layers-v2/sha256/ab",
+            "layers-v3/sha256/ab",
             "package-index-v1/contents/ef/.new-2",
             "package-index-v1/metadata/cd/one",
             "package-index-v1/pages/ab/new"
@@ -217,7 +229,7 @@ fn all_of_ours_is_cleaned_and_nothing_else() {
         desk.path("cache/package-index-v1/pages/out"),
     )
     .expect("a link");
-    std::os::unix::fs::symlink("../outside", desk.path("cache/layers-v3")).expect("a link");
+    std::os::unix::fs::symlink("../outside", desk.path("cache/layers-v4")).expect("a link");
     assert_snapshot!(desk.run(&["cache", "clean", "--cache-dir", "cache"]), @"
     status: 0
     ----- stdout
@@ -232,14 +244,14 @@ fn all_of_ours_is_cleaned_and_nothing_else() {
     files that this version does not read      2  20 B
     total                                      9  90 B
     ----- stderr
-    note: `cache/layers-v3` is not a folder and is left alone
+    note: `cache/layers-v4` is not a folder and is left alone
     ");
     assert_eq!(desk.read("outside/kept.txt"), "kept");
     assert_eq!(desk.read("cache/mine.txt"), "kept");
     assert_eq!(desk.read("cache/layers/mine.txt"), "kept");
     assert!(!desk.path("cache/package-index-v1").exists());
-    assert!(!desk.path("cache/layers-v1").exists());
-    std::fs::remove_file(desk.path("cache/layers-v3")).expect("a link");
+    assert!(!desk.path("cache/layers-v2").exists());
+    std::fs::remove_file(desk.path("cache/layers-v4")).expect("a link");
     assert_eq!(left(&desk, "cache"), ["layers/mine.txt", "mine.txt"]);
 }
 
@@ -259,7 +271,7 @@ fn a_folder_of_somebody_else_is_refused() {
     }
     assert_snapshot!(desk.run(&["cache", "clean", "--cache-dir", "documents"]).one_error(2), @"
     error: `documents` is not a cache of imgtool, so nothing in it is touched
-    hint: a cache holds `package-index-v1`, `layers-v1`, `image-documents-v1` or a CACHEDIR.TAG of imgtool; `imgtool cache dir` says where yours lies
+    hint: a cache holds `package-index-v1`, `layers-v2`, `image-documents-v1` or a CACHEDIR.TAG of imgtool; `imgtool cache dir` says where yours lies
     ");
     assert_eq!(desk.read("documents/letter.txt"), "dear");
     assert_snapshot!(desk.run(&["cache", "clean", "--cache-dir", "documents/letter.txt"]).one_error(2), @"error: cannot read `documents/letter.txt`: Not a directory (os error 20)");

@@ -242,7 +242,7 @@ fn versions_that_do_not_exist() {
       2. the index has no such version of alpha; its newest is 1.1
 
     What would fit (found by solving)
-      alpha 1.1, the newest that fits: imgtool resolve dir:base 'alpha==1.1'
+      alpha 1.1, the newest that fits: imgtool resolve dir:base alpha==1.1 -i [INDEX]/simple/
 
     Base: dir:base, Python 3.10.13, 1 distribution
     ");

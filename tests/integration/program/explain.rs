@@ -23,7 +23,7 @@ fn what_does_not_fit_is_explained_with_status_one() {
       mlflow 2.1.0 needs pytz<2023; the base has pytz 2024.2; apache-beam 2.59.0 and pandas 1.5.3 need it, but not this version of it
 
     What would fit (found by solving)
-      mlflow 3.17.2, the newest that fits: imgtool resolve tfx:1.16.0 'mlflow==3.17.2'
+      mlflow 3.17.2, the newest that fits: imgtool resolve tfx:1.16.0 mlflow==3.17.2 -i [INDEX]/simple/
 
     Base: tfx:1.16.0, Python 3.10.13, 246 distributions
     Read from the embedded snapshot of tfx 1.16.0, made from the pin list pins-1.16.0-py310.txt (246 distributions) and the package index on 2026-11-24, with Python 3.10.13 and glibc 2.35 assumed, not read from the image.
@@ -136,10 +136,14 @@ fn json_has_numbers_and_what_each_fact_follows() {
             "base",
             "behind",
             "besides",
+            "changed",
+            "exclude_newer",
             "facts",
             "obstacles",
+            "removed",
             "requested",
             "schema",
+            "searched",
             "solvable",
             "warnings",
             "would_fit"

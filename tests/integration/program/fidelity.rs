@@ -65,9 +65,10 @@ fn an_answer_of_the_past_can_be_had_again() {
       2. alpha 2.0 and 3.0 were not uploaded before 2025-01-01, so `--exclude-newer` leaves them out
 
     What would fit (found by solving)
-      alpha 1.0, the newest that fits: imgtool resolve dir:base 'alpha==1.0'
+      alpha 1.0, the newest that fits: imgtool resolve dir:base alpha==1.0 -i [INDEX]/simple/ --exclude-newer 2024-12-31
 
     Base: dir:base, Python 3.10.13, 1 distribution
+    Index: files uploaded before 2025-01-01.
     "
     );
     let facts = desk
@@ -121,6 +122,7 @@ fn an_index_that_knows_no_times_is_named() {
       no version of alpha
 
     Base: dir:base, Python 3.10.13, 0 distributions
+    Index: files uploaded before 2025-01-01.
     ----- stderr
     warning: [INDEX]/simple/ does not say when its files were uploaded: with `--exclude-newer` those are left out
     "

@@ -59,7 +59,7 @@ fn requirements_and_constraints_are_read_with_all_that_they_include() {
       2. never.txt:1 asks for alpha<1.1
 
     What would fit (found by solving)
-      alpha 1.1, the newest that fits: imgtool resolve dir:base 'alpha==1.1'
+      alpha 1.1, the newest that fits: imgtool resolve dir:base alpha==1.1 -i [INDEX]/simple/
 
     Base: dir:base, Python 3.10.13, 1 distribution
     ");
@@ -244,7 +244,7 @@ fn what_cannot_be_written_is_one_error_and_leaves_nothing() {
     error: cannot write `absent/pins.txt`: No such file or directory (os error 2)
     hint: the folder of the file must exist
     ");
-    assert_snapshot!(error("folder"), @"error: cannot write `folder`: Is a directory (os error 21)");
+    assert_snapshot!(error("folder"), @"error: cannot write `folder`: is a directory");
     assert_snapshot!(error("file/pins.txt"), @"
     error: cannot write `file/pins.txt`: Not a directory (os error 20)
     hint: the folder of the file must exist

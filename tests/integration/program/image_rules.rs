@@ -227,7 +227,7 @@ fn clients_of_mlflow_are_bound_to_their_server() {
       2. mlflow-skinny 3.1.0 is ruled out by the constraint mlflow-skinny>=1,<2.20 (a server of 2.19)
 
     What would fit (found by solving)
-      mlflow-skinny 2.19.0, the newest that fits: imgtool resolve dir:base 'mlflow-skinny==2.19.0'
+      mlflow-skinny 2.19.0, the newest that fits: imgtool resolve dir:base mlflow-skinny==2.19.0 --server-version 2.19 -i [INDEX]/simple/
       mlflow-skinny 3.1.0, without the constraint mlflow-skinny>=1,<2.20 (a server of 2.19)
 
     Base: dir:base, Python 3.10.13, 2 distributions

@@ -20,7 +20,7 @@ fn metadata(name: &str, version: &str) -> crate::support::image::Member {
 }
 
 /// Debian with a Python in /opt/conda and, above, a layer that removes one distribution and lifts another.
-fn image(packing: Packing) -> TestImage {
+pub(super) fn image(packing: Packing) -> TestImage {
     let root = [
         file("lib/x86_64-linux-gnu/libc-2.31.so", ""),
         symlink("lib/x86_64-linux-gnu/libc.so.6", "libc-2.31.so"),
@@ -53,7 +53,7 @@ fn image(packing: Packing) -> TestImage {
 }
 
 /// The image as a registry takes it.
-fn pushed(image: &TestImage) -> Pushed {
+pub(super) fn pushed(image: &TestImage) -> Pushed {
     let mut blobs = vec![image.config_bytes()];
     blobs.extend(image.layers.iter().map(|layer| layer.blob.clone()));
     Pushed {

@@ -198,6 +198,7 @@ fn a_folder_is_json() {
       "shadowed": [],
       "conda_packages": [],
       "layers": [],
+      "attached": null,
       "total": null,
       "notes": [
         "gamma has the version `2.0a1.zest`, which PEP 440 does not know: it counts as 2.0a1"
@@ -616,6 +617,14 @@ fn the_help_shows_how() {
           --size
               Show sizes of distributions
 
+          --attached <KIND>
+              Print a document that is attached to the image, as it is, instead of inspecting it
+
+              Possible values:
+              - sbom:       The bill of materials, CycloneDX
+              - provenance: How the image was made, an in-toto statement
+              - lock:       The lock that the image was made from
+
       -o, --output <FILE>
               Write the answer to a file instead of stdout
 
@@ -627,8 +636,8 @@ fn the_help_shows_how() {
 
     Images:
           --platform <OS/ARCH[/VARIANT]>
-              Which image of an index is meant, such as linux/arm64 [default: linux and this machine's
-              architecture]
+              Which image of an index is meant, such as linux/arm64; `build` takes several [default:
+              linux and this machine's architecture]
 
           --snapshot
               For a name of the catalog, take its snapshot and do not ask the registry [from:
@@ -673,6 +682,8 @@ fn the_help_shows_how() {
       imgtool inspect oci:layout --layers --size                      which layer brought what
       imgtool inspect dir:/srv/root --python 3.10                     one of several interpreters
       imgtool inspect oci-archive:image.tar -o image.cdx.json         a CycloneDX bill of materials
+      imgtool inspect oci:layout --attached sbom                      the one that was attached when it
+      was built
       imgtool inspect tfx:1.16.0 --format requirements -o held.txt    for `pip install -c held.txt`
     ");
 }

@@ -1,5 +1,6 @@
 //! The program from its arguments to its output, offline, against an index in this process.
 
+mod attached;
 mod bases;
 mod cache;
 mod catalog;
@@ -11,6 +12,7 @@ mod files;
 mod image_rules;
 mod images;
 mod inspect;
+mod lock;
 mod outputs;
 mod outside;
 mod recorded;

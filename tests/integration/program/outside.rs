@@ -16,7 +16,7 @@ fn alone_it_prints_help() {
     assert_snapshot!(alone, @"
     status: 2
     ----- stderr
-    Resolve Python requirements on top of a container image that is treated as fact
+    Add Python packages to a container image, changing nothing that it has, or as little as possible
 
     Usage: imgtool [OPTIONS] <COMMAND>
 
@@ -24,6 +24,8 @@ fn alone_it_prints_help() {
       resolve  Find what must be added to a base, and what of it must change, so that requirements are
                met
       explain  Say why requirements do not fit a base, or why they come to just these versions
+      build    Build an image: the base, and one new layer with what the requirements need
+      lock     Write down what recipes come to, so that every later build comes to the same
       inspect  Show the Python environment of a base: its interpreter, and what is installed
       catalog  List, show and make snapshots of bases that are known by name
       cache    Show, measure and clear what is kept between runs
@@ -42,17 +44,19 @@ fn alone_it_prints_help() {
       imgtool resolve tfx:1.16.0 mlflow-skinny                   what to add, and why
       imgtool resolve tfx:1.16.0 mlflow-skinny -o pins.txt       the same as a file for pip, with hashes
       imgtool resolve tfx:1.x 'mlflow>=3'                        on the newest TFX that is known
-      imgtool explain tfx:1.16.0 mlflow==2.1.0                   why it does not fit
       imgtool resolve tfx:1.16.0 mlflow==2.1.0 --policy minimal  with the fewest changes of the base
-      imgtool resolve tfx:1.16.0 mlflow --frontier               what more changes of the base would buy
-      imgtool resolve dir:/opt/venv -r requirements.txt          on what is installed on this machine
-      imgtool inspect dir:/opt/venv                              what is installed, and where
-      imgtool inspect docker://registry.example/team/base:2.1    what is installed in an image,
-      unpacking nothing
+      imgtool resolve tfx:1.16.0 mlflow --frontier               what more changes would buy
+      imgtool resolve dir:/opt/venv -r requirements.txt          on what this machine has
+      imgtool explain tfx:1.16.0 mlflow==2.1.0                   why it does not fit
+      imgtool build tfx:1.16.0 mlflow-skinny --dry-run           what an image of it would be
+      imgtool build tfx:1.16.0 mlflow-skinny --tag registry.example/team/trainer:1 --push
+      imgtool build images/tfx-mlflow.toml --locked --push       a recipe, exactly as it is locked
+      imgtool lock images/tfx-mlflow.toml                        lock what the recipe comes to
+      imgtool inspect docker://registry.example/team/base:2.1    what is installed in an image
       imgtool catalog list                                       the bases that are known by name
 
-    Exit status: 0 it fits; 1 it does not, and the reason is printed; 2 wrong usage or bad input; 3 a
-    registry or the package index failed; 70 a bug in imgtool.
+    Exit status: 0 done, or it fits; 1 it does not fit, and the reason is printed; 2 wrong usage or bad
+    input; 3 a registry or the package index failed; 70 a bug in imgtool.
     ");
     assert_eq!(desk.run(&["--help"]).expect(0).stderr, "");
     desk.run(&["resolve", "--help"]).expect(0).says("--output");

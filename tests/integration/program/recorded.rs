@@ -68,7 +68,7 @@ fn an_old_mlflow_does_not_fit_and_the_reason_is_told() {
       mlflow 2.1.0 needs pytz<2023; the base has pytz 2024.2; apache-beam 2.59.0 and pandas 1.5.3 need it, but not this version of it
 
     What would fit (found by solving)
-      mlflow 3.17.2, the newest that fits: imgtool resolve tfx:1.16.0 'mlflow==3.17.2'
+      mlflow 3.17.2, the newest that fits: imgtool resolve tfx:1.16.0 mlflow==3.17.2 -i [INDEX]/simple/
 
     Base: tfx:1.16.0, Python 3.10.13, 246 distributions
     Read from the embedded snapshot of tfx 1.16.0, made from the pin list pins-1.16.0-py310.txt (246 distributions) and the package index on 2026-11-24, with Python 3.10.13 and glibc 2.35 assumed, not read from the image.
@@ -159,6 +159,7 @@ fn json_of_what_fits_has_every_promised_field() {
             "base_violations",
             "besides",
             "changed",
+            "exclude_newer",
             "facts",
             "fitting",
             "held",
@@ -170,6 +171,7 @@ fn json_of_what_fits_has_every_promised_field() {
             "removed",
             "requested",
             "schema",
+            "searched",
             "smallest_change",
             "solvable",
             "warnings",
@@ -435,6 +437,7 @@ fn json_of_what_does_not_fit_has_facts_and_what_would() {
         }
       ],
       "changed": [],
+      "exclude_newer": null,
       "facts": [
         {
           "extra": null,
@@ -527,6 +530,7 @@ fn json_of_what_does_not_fit_has_facts_and_what_would() {
         }
       ],
       "schema": "imgtool.resolve/v1",
+      "searched": true,
       "smallest_change": null,
       "solvable": false,
       "warnings": null,

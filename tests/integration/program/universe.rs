@@ -116,7 +116,7 @@ fn a_request_that_contradicts_the_base_is_told_who_needs_the_pin() {
 
     What would fit (found by solving)
       protobuf 3.20.3, which the base has
-      the request as it is, without tensorflow in the base: imgtool resolve dir:base 'protobuf>=4' --allow-remove tensorflow
+      the request as it is, without tensorflow in the base: imgtool resolve dir:base 'protobuf>=4' -i [INDEX]/simple/ --policy minimal --allow-remove tensorflow
 
     Base: dir:base, Python 3.10.13, 2 distributions
     ");
@@ -151,7 +151,7 @@ fn a_chain_is_followed_down_to_the_pin() {
       6. the base has held 1.5; nothing there needs it
 
     What would fit (found by solving)
-      alpha 0.9, the newest that fits: imgtool resolve dir:base 'alpha==0.9'
+      alpha 0.9, the newest that fits: imgtool resolve dir:base alpha==0.9 -i [INDEX]/simple/
 
     Base: dir:base, Python 3.10.13, 1 distribution
     ");
@@ -197,7 +197,7 @@ fn requests_that_contradict_each_other_are_told_apart_from_the_base() {
       2. you ask for common>=2
 
     What would fit (found by solving)
-      common 2.0, the newest that fits: imgtool resolve dir:base 'common==2.0'
+      common 2.0, the newest that fits: imgtool resolve dir:base common==2.0 -i [INDEX]/simple/
 
     Base: dir:base, Python 3.10.13, 1 distribution
     ");
@@ -236,8 +236,8 @@ fn what_the_base_requires_of_a_missing_project_binds_it() {
       2. tool 1.0 of the base needs missing<2
 
     What would fit (found by solving)
-      missing 1.0, the newest that fits: imgtool resolve dir:base 'missing==1.0'
-      the request as it is, without tool in the base: imgtool resolve dir:base 'missing>=2' --allow-remove tool
+      missing 1.0, the newest that fits: imgtool resolve dir:base missing==1.0 -i [INDEX]/simple/
+      the request as it is, without tool in the base: imgtool resolve dir:base 'missing>=2' -i [INDEX]/simple/ --policy minimal --allow-remove tool
 
     Base: dir:base, Python 3.10.13, 1 distribution
     ----- stderr
@@ -441,7 +441,7 @@ fn constraints_bind_what_comes_in_and_nothing_else() {
       2. beta 2.0 is ruled out by the constraint beta<2 (bounds.txt:2)
 
     What would fit (found by solving)
-      beta 1.0, the newest that fits: imgtool resolve dir:base 'beta==1.0'
+      beta 1.0, the newest that fits: imgtool resolve dir:base beta==1.0 -c bounds.txt -i [INDEX]/simple/
       beta 2.0, without the constraint beta<2 (bounds.txt:2)
 
     Base: dir:base, Python 3.10.13, 1 distribution
@@ -510,7 +510,7 @@ fn what_is_asked_twice_is_answered_once() {
       2. the index has no such version of alpha; its newest is 2.0
 
     What would fit (found by solving)
-      alpha[fast] 2.0, the newest that fits: imgtool resolve dir:base 'alpha[fast]==2.0'
+      alpha[fast] 2.0, the newest that fits: imgtool resolve dir:base 'alpha[fast]==2.0' -i [INDEX]/simple/
 
     Base: dir:base, Python 3.10.13, 1 distribution
     ");

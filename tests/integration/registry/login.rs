@@ -11,7 +11,7 @@ use super::{client, open, read, reference, server, settings};
 use crate::support::index_server::base64;
 use crate::support::registry::{Access, RegistryServer};
 
-const PASSWORD: &str = "pa:ss-hunter2";
+pub(super) const PASSWORD: &str = "pa:ss-hunter2";
 
 fn write(path: &Path, text: &str) {
     use std::io::Write as _;
@@ -20,7 +20,10 @@ fn write(path: &Path, text: &str) {
 }
 
 /// A client with this entry for the server in its file of credentials.
-fn client_with(server: &RegistryServer, entry: &str) -> (RegistryClient, tempfile::TempDir) {
+pub(super) fn client_with(
+    server: &RegistryServer,
+    entry: &str,
+) -> (RegistryClient, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("config.json");
     write(
@@ -37,14 +40,14 @@ fn client_with(server: &RegistryServer, entry: &str) -> (RegistryClient, tempfil
     (client, folder)
 }
 
-fn password(password: &str) -> String {
+pub(super) fn password(password: &str) -> String {
     format!(
         r#"{{"auth": "{}"}}"#,
         base64(format!("user:{password}").as_bytes())
     )
 }
 
-fn bearer(server: &RegistryServer, anonymous: bool) {
+pub(super) fn bearer(server: &RegistryServer, anonymous: bool) {
     server.change(|behaviour| {
         behaviour.access = Access::Bearer {
             realm: None,
@@ -56,7 +59,7 @@ fn bearer(server: &RegistryServer, anonymous: bool) {
 }
 
 /// No secret of these tests is in what is shown.
-fn assert_secretless(shown: &str) {
+pub(super) fn assert_secretless(shown: &str) {
     for secret in [
         "hunter2",
         "s3cr3t",

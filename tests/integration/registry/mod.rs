@@ -5,6 +5,12 @@ mod certificates;
 mod hostile;
 mod login;
 mod places;
+mod push;
+mod push_faults;
+mod push_login;
+mod push_places;
+mod push_referrers;
+mod push_uploads;
 
 use std::io::Read as _;
 use std::time::Duration;

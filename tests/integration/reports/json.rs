@@ -138,6 +138,7 @@ fn an_answer_says_what_might_have_changed() {
 #[test]
 fn a_conflict_has_what_would_end_it() {
     let conflict = Conflict {
+        is_searched: true,
         facts: Vec::new(),
         besides: Vec::new(),
         relaxed: Vec::new(),

@@ -94,6 +94,7 @@ fn base() -> (BaseLabel, Environment) {
         reference: "registry.example/team/train:2.1".to_owned(),
         asked: "registry.example/team/train:2.1".to_owned(),
         layers: std::collections::BTreeMap::new(),
+        index_end: None,
     };
     (label, environment)
 }

@@ -150,6 +150,7 @@ fn a_proof_of_ten_thousand_nodes_is_explained_without_recursion() {
         reference: "base".to_owned(),
         asked: "base".to_owned(),
         layers: std::collections::BTreeMap::new(),
+        index_end: None,
     };
     let speaker = Speaker {
         base: &label,

@@ -15,14 +15,14 @@ use super::{assert_is, chain, contents, folder, open_with};
 use crate::support::image::{Packing, TestImage, TestLayer, gzip, put, tar_of};
 
 /// A folder with an engine in it.
-struct FakeEngine {
-    folder: tempfile::TempDir,
+pub(super) struct FakeEngine {
+    pub(super) folder: tempfile::TempDir,
     name: &'static str,
 }
 
 impl FakeEngine {
     /// An engine that answers `inspect` with what it should, and `save` with `save`, lines of a shell script.
-    fn new(name: &'static str, image: &TestImage, save: &str) -> Self {
+    pub(super) fn new(name: &'static str, image: &TestImage, save: &str) -> Self {
         let engine = Self {
             folder: folder(),
             name,
@@ -39,7 +39,7 @@ impl FakeEngine {
         engine
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -49,7 +49,7 @@ impl FakeEngine {
 
     /// Written by another process: a program that this one still has open for writing, in a fork of another test, cannot
     /// be run.
-    fn script(&self, body: &str) {
+    pub(super) fn script(&self, body: &str) {
         let path = self.path(self.name);
         let mut shell = Command::new("sh")
             .args(["-c", "cat >\"$0\""])
@@ -65,7 +65,7 @@ impl FakeEngine {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("a mode");
     }
 
-    fn log(&self) -> String {
+    pub(super) fn log(&self) -> String {
         std::fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 

@@ -5,6 +5,9 @@ mod archive;
 mod engine;
 mod hostile;
 mod layout;
+mod loading;
+mod verifying;
+mod writing;
 
 use std::io::{Cursor, Read};
 use std::path::Path;

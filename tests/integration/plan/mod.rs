@@ -1,0 +1,3 @@
+//! What was decided before and is carried out now: pins, recipes, locks.
+
+mod pins;
