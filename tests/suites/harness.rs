@@ -65,6 +65,11 @@ fn replace_lone_surrogates(text: &str) -> String {
     )
 }
 
+/// Where one file of the suites lies.
+pub fn path_of(path: &str) -> PathBuf {
+    folder().join(path)
+}
+
 /// The bytes of one file of the suites.
 pub fn bytes(path: &str) -> Vec<u8> {
     let path = folder().join(path);

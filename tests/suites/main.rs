@@ -14,3 +14,4 @@ mod packaging;
 mod resolver;
 #[path = "../support/mod.rs"]
 mod support;
+mod wheels;
