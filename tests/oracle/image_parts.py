@@ -460,9 +460,13 @@ class Podman:
 class Registry:
     """docker-registry on loopback, with or without a password."""
 
-    def __init__(self, folder: Path, authenticated: bool) -> None:
+    def __init__(self, folder: Path, authenticated: bool, copy_of: Path | None = None) -> None:
+        """`copy_of` is the folder of another registry, which is not running: what that has this one has, too."""
         self.folder = folder
         folder.mkdir(parents=True)
+        if copy_of is not None:
+            # By hard links: a registry writes files anew and never into them.
+            shutil.copytree(copy_of / "blobs", folder / "blobs", copy_function=os.link)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.host = f"127.0.0.1:{probe.getsockname()[1]}"
