@@ -17,10 +17,14 @@ SUITES ?= ../shared/data
 VENV ?= target/tfx-1.16.0
 # A full-size image of TFX 1.16.0, as an OCI layout in the folder's `layout` (1.1 GB, and 12 GB while it is made).
 TFX_BASE ?= target/tfx-base
+# A folder with the real wheels that the suites name, which are not fetched by themselves: `pip download --no-deps` does.
+WHEELS ?=
+# A registry with the referrers API, for `e2e-build`, which installs it where it is missing.
+FERRO ?= target/ferro/bin/ferro-oci-server
 IMGTOOL := $(or $(CARGO_TARGET_DIR),target)/release/imgtool
 
 .DEFAULT_GOAL := help
-.PHONY: help build check check-fuzz test universes suites tfx-base bench bench-images oracle e2e e2e-images fixtures
+.PHONY: help build check check-fuzz test universes suites tfx-base bench bench-images bench-build oracle e2e e2e-images e2e-build fixtures
 
 help: ## list these tasks
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,9 +48,9 @@ test: ## all tests that need nothing but this folder
 universes: ## the solver beside exhaustive searches: UNIVERSES=<number> (default 10,000) of each kind; minutes
 	PROPTEST_CASES=$(UNIVERSES) $(CARGO) test --locked --test integration oracle::
 
-suites: ## vectors from outside, in SUITES=<folder> (default ../shared/data)
+suites: ## vectors from outside, in SUITES=<folder> (default ../shared/data); real wheels in WHEELS=<folder>
 	@test -d '$(SUITES)' || { echo 'make suites: no folder $(SUITES); say SUITES=<folder>' >&2; exit 2; }
-	IMGTOOL_SUITES='$(abspath $(SUITES))' $(CARGO) test --locked --test suites -- --show-output
+	IMGTOOL_SUITES='$(abspath $(SUITES))' IMGTOOL_WHEELS='$(abspath $(WHEELS))' $(CARGO) test --locked --test suites -- --show-output
 
 $(VENV)/pyvenv.cfg:
 	uv venv --no-python-downloads --python '$(PYTHON310)' '$(VENV)'
@@ -55,24 +59,39 @@ $(VENV)/pyvenv.cfg:
 tfx-base: ## a full-size image of TFX 1.16.0 that runs, in TFX_BASE; needs root, uv and the network
 	$(PYTHON) tests/oracle/tfx_base.py --output '$(TFX_BASE)' --python '$(PYTHON310)' --pins '$(SUITES)/tfx/pins-1.16.0-py310.txt'
 
-bench: build $(VENV)/pyvenv.cfg ## imgtool beside uv on TFX 1.16.0 in VENV, then bench-images; needs uv and the network
+bench: build $(VENV)/pyvenv.cfg ## imgtool beside uv on TFX 1.16.0 in VENV, then bench-images, bench-build; needs uv and the network
 	$(PYTHON) benches/compare.py --imgtool '$(IMGTOOL)' --venv '$(VENV)'
 	$(PYTHON) benches/resolve.py --imgtool '$(IMGTOOL)' --venv '$(VENV)' --suites '$(SUITES)' --python '$(PYTHON312)'
 	$(MAKE) --no-print-directory bench-images
+	$(MAKE) --no-print-directory bench-build
 
 bench-images: build tfx-base ## `inspect` beside igzip, gzip, syft and umoci on the image in TFX_BASE
 	$(PYTHON) benches/images.py --imgtool '$(IMGTOOL)' --layout '$(TFX_BASE)/layout'
+
+bench-build: build tfx-base ## `build --push` beside buildah on the image in TFX_BASE; needs root and the network
+	$(PYTHON) benches/build.py --imgtool '$(IMGTOOL)' --layout '$(TFX_BASE)/layout'
 
 oracle: build $(VENV)/pyvenv.cfg ## answers beside uv's on every base, smallest changes applied beside pip; needs uv and the network
 	$(PYTHON) tests/oracle/compare.py --imgtool '$(IMGTOOL)' --tfx '$(SUITES)/tfx'
 	$(PYTHON) tests/oracle/minimal.py --imgtool '$(IMGTOOL)' --tfx '$(SUITES)/tfx' --venv '$(VENV)' --python '$(PYTHON310)'
 
-e2e: build $(VENV)/pyvenv.cfg ## resolve, install and import on a real TFX 1.16.0, then e2e-images; needs uv and the network
+e2e: build $(VENV)/pyvenv.cfg ## resolve, install and import on a real TFX 1.16.0, then e2e-images, e2e-build; needs uv and the network
 	$(PYTHON) tests/oracle/real_environment.py --imgtool '$(IMGTOOL)' --python '$(PYTHON310)' --venv '$(VENV)' --pins '$(SUITES)/tfx/pins-1.16.0-py310.txt'
 	$(MAKE) --no-print-directory e2e-images
+	$(MAKE) --no-print-directory e2e-build
 
 e2e-images: build ## `inspect` beside pip and syft on images by real tools, through every transport; needs root and the network
 	$(PYTHON) tests/oracle/images.py --imgtool '$(IMGTOOL)' --python '$(PYTHON310)' --local-python '$(PYTHON311)'
+
+$(FERRO):
+	$(CARGO) install --locked --root '$(@D)/..' ferro-oci-server
+
+e2e-build: build tfx-base $(FERRO) ## layers of `build` beside pip, images under podman, pushes to real registries; needs root and the network
+	$(PYTHON) tests/oracle/registries.py --ferro '$(FERRO)' --cargo '$(CARGO)'
+	$(PYTHON) tests/oracle/build.py --imgtool '$(IMGTOOL)' --layout '$(TFX_BASE)/layout' --python '$(PYTHON310)' \
+	  --debian-python '$(PYTHON311)'
+	$(PYTHON) tests/oracle/trainer_image.py --imgtool '$(IMGTOOL)' --layout '$(TFX_BASE)/layout' --python '$(PYTHON311)' \
+	  --schemas '$(SUITES)/oci/schemas'
 
 fixtures: ## record the offline index of the tests anew; needs uv and the network
 	$(PYTHON) tests/record_fixtures.py --pins '$(SUITES)/tfx/pins-1.16.0-py310.txt'
