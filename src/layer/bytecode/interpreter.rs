@@ -171,7 +171,7 @@ fn candidates(minor: u8, places: &PythonPlaces) -> Vec<PathBuf> {
 mod tests {
     use std::fs;
     use std::io::Write as _;
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::process::{Command, Stdio};
 
     use super::super::worker::Answer;
     use super::*;
@@ -180,10 +180,18 @@ mod tests {
     fn program(folder: &Path, shell: &str) -> PathBuf {
         fs::create_dir_all(folder).expect("a folder");
         let path = folder.join("python3.10");
-        let mut script = fs::File::create(&path).expect("a script");
-        writeln!(script, "#!/bin/sh\n{shell}").expect("a script");
-        drop(script);
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("permissions");
+        // A child writes it: a program that is open for writing cannot be run, and a process that another test forks in
+        // this moment would keep it open.
+        let mut writer = Command::new("sh")
+            .args(["-c", "cat > \"$0\" && chmod 755 \"$0\""])
+            .arg(&path)
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("a shell");
+        let mut input = writer.stdin.take().expect("an input");
+        writeln!(input, "#!/bin/sh\n{shell}").expect("a script");
+        drop(input);
+        assert!(writer.wait().expect("an end").success());
         path
     }
 
