@@ -95,7 +95,7 @@ class Bench:
             working=$(buildah from {registry.host}/{BASE})
             buildah copy -q $working {self.pins} /tmp/pins.txt
             buildah run --isolation chroot {trust} $working -- {install} -r /tmp/pins.txt
-            buildah run --isolation chroot $working -- rm -r /tmp/pins.txt /root/.cache
+            buildah run --isolation chroot $working -- rm /tmp/pins.txt
             buildah commit -q $working trainer
             buildah push -q --tls-verify=false trainer {registry.host}/team/trainer:1
             """

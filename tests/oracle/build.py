@@ -61,7 +61,7 @@ CASES = {
 # What the virtual environment has to begin with.
 VENV_PINS = ("requests==2.31.0", "urllib3==1.26.18", "idna==3.6", "certifi==2024.2.2", "charset-normalizer==3.3.2")
 # Folders that pip writes to for itself.
-PRIVATE = ("/tmp/", "/root/.cache", "/var/tmp/", "/wheels")
+PRIVATE = ("/tmp/", "/var/tmp/", "/wheels")
 
 
 def digest(content: bytes) -> str:

@@ -146,7 +146,7 @@ impl Question {
     }
 
     /// The only project that is requested, where there is only one.
-    fn only(&self) -> Option<&PackageName> {
+    fn single_requirement(&self) -> Option<&PackageName> {
         match self.request.requirements.as_slice() {
             [only] => Some(&only.requirement.name),
             _ => None,
@@ -284,7 +284,7 @@ fn compare_smallest(question: &Question, policy: &Policy) -> Result<(), TooLarge
                 best.cost,
                 "{fates:?} {added:?}, but {best:?} (changes, removals, downgrades)"
             );
-            if question.only().is_some() {
+            if question.single_requirement().is_some() {
                 assert_eq!(
                     world.versions(&fates, &added),
                     best.versions,
@@ -319,7 +319,7 @@ fn compare_newest(question: &Question, policy: &Policy) -> Result<(), TooLarge> 
                 Vec::<String>::new(),
                 "{rigour:?}: {fates:?} {added:?}"
             );
-            if question.only().is_some() {
+            if question.single_requirement().is_some() {
                 assert_eq!(
                     world.versions(&fates, &added),
                     best.versions,
@@ -351,7 +351,7 @@ fn compare_frontier(question: &Question, policy: &Policy) -> Result<(), TooLarge
     let frontier = resolver
         .frontier(&question.request, policy)
         .expect("an answer");
-    let name = question.only().expect("one requirement");
+    let name = question.single_requirement().expect("one requirement");
     assert_eq!(frontier.projects, std::slice::from_ref(name));
     let mut found = Vec::new();
     for row in &frontier.rows {
@@ -416,7 +416,7 @@ proptest! {
         question in question(),
         treatments in treatments(),
     ) {
-        prop_assume!(question.only().is_some());
+        prop_assume!(question.single_requirement().is_some());
         let policy = policy(Aim::Minimal, &treatments);
         judge(compare_frontier(&question, &policy))?;
     }
